@@ -1,0 +1,307 @@
+"""The configuration groups that folders compose, as frozen dataclasses, and a configuration's identity.
+
+A folder's schema is a frozen dataclass whose fields are these groups and its own; `common.cli` fills it from recipe, files and
+flags. Every field is declared with `option`, which carries its help text and whether it is part of what a run *is*.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from common.errors import InputError
+from common.files import canonical_json, sha256_bytes
+
+CONFIG_VERSION = 1
+
+
+def option(default: Any, help: str, *, identity: bool = True) -> Any:
+    """Declare a field: its default, one line of help (unit, range, source), and whether it enters the run's identity."""
+    metadata = {"help": help, "identity": identity}
+    if isinstance(default, type) or callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def require(holds: bool, key: str, got: object, expected: str) -> None:
+    """Raise the one-line error of a value out of its range.
+
+    Raises:
+        InputError: `holds` is false; names the key, the value and what is expected.
+    """
+    if not holds:
+        raise InputError(f"{key}: got {got!r}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images."""
+
+    name: str = option("digits", "data set, with an optional class subset: digits, digits:0-5, cifar10:6-9")
+    root: str | None = option(None, "folder that holds the data set", identity=False)
+    download: bool = option(False, "fetch a torchvision data set that is not in data.root", identity=False)
+    size: int | None = option(None, "side in pixels that images of `folder` are resized to")
+    accept_input_mismatch: bool = option(False, "use a ticket whose input specification differs; the result is flagged")
+
+    def __post_init__(self) -> None:
+        require(bool(self.name), "data.name", self.name, "the name of a data set (see --list)")
+        require(self.size is None or self.size >= 1, "data.size", self.size, "a side in pixels, >= 1")
+
+
+@dataclass(frozen=True)
+class LabelledDataConfig(DataConfig):
+    """Which images, and how many of their labels may be used."""
+
+    labels: int | None = option(None, "labels in all, for training and for choosing; null: every label of train and validation")
+    validation_labels: int = option(0, "how many of data.labels choose the epoch instead of training")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.labels is None or self.labels >= 1, "data.labels", self.labels, "a number of labels >= 1, or null")
+        require(self.validation_labels >= 0, "data.validation_labels", self.validation_labels, "a number of labels >= 0")
+        if self.labels is not None:
+            require(
+                self.validation_labels < self.labels,
+                "data.validation_labels",
+                self.validation_labels,
+                f"fewer than data.labels ({self.labels}), which it is a part of",
+            )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which backbone."""
+
+    name: str = option("resnet18", "backbone: a name of --list, or any timm model")
+    stem: Literal["3x3", "7x7", "native"] = option(
+        "3x3", "3x3: stride 1, no max-pool (small images); 7x7: ImageNet's; native: the model's own"
+    )
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How weights move."""
+
+    name: Literal["sgd"] = option("sgd", "optimizer: SGD with momentum")
+    lr: float = option(0.1, "peak learning rate, > 0")
+    momentum: float = option(0.9, "momentum, in [0, 1)")
+    nesterov: bool = option(False, "Nesterov momentum")
+    weight_decay: float = option(1e-4, "L2 weight decay, >= 0, on every parameter")
+    schedule: Literal["constant", "cosine", "multistep"] = option("cosine", "learning rate after the warm-up")
+    warmup: str = option("0it", "linear warm-up from 0, such as 1ep or 100it")
+    milestones: tuple[str, ...] = option((), "multistep: where the rate is multiplied by gamma, such as [91ep, 136ep]")
+    gamma: float = option(0.1, "multistep: factor at each milestone, in (0, 1]")
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "optim.lr", self.lr, "a number > 0")
+        require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "a number in [0, 1)")
+        require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "a number >= 0")
+        require(0 < self.gamma <= 1, "optim.gamma", self.gamma, "a number in (0, 1]")
+        require(not self.nesterov or self.momentum > 0, "optim.nesterov", self.nesterov, "false where optim.momentum is 0")
+        if self.schedule == "multistep":
+            require(bool(self.milestones), "optim.milestones", list(self.milestones), "at least one duration for multistep")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, in what portions, and on what."""
+
+    epochs: int = option(100, "epochs of round 0 or of the task, >= 1")
+    batch_size: int = option(128, "images per optimizer step, >= 2")
+    device: str = option("auto", "auto (cuda where there is one), cpu, cuda, cuda:N", identity=False)
+    threads: int | None = option(
+        None, "CPU threads; null: torch's choice. A resumed run keeps the number it began with", identity=False
+    )
+    checkpoint_every: str = option("1ep", "how often the run's state is saved, such as 1ep or 200it", identity=False)
+    log_every: int = option(20, "optimizer steps between two readings of the loss", identity=False)
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "train.epochs", self.epochs, "an integer >= 1")
+        require(self.batch_size >= 2, "train.batch_size", self.batch_size, "an integer >= 2")
+        require(self.threads is None or self.threads >= 1, "train.threads", self.threads, "an integer >= 1, or null")
+        require(self.log_every >= 1, "train.log_every", self.log_every, "an integer >= 1")
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """How masks are found."""
+
+    rounds: int = option(0, "pruning rounds after round 0; 0 trains densely only")
+    rate: float = option(0.2, "fraction of the kept weights that a round removes, in (0, 1)")
+    epochs: int | None = option(None, "epochs of every round after round 0; null: train.epochs")
+    score: Literal["magnitude", "random"] = option("magnitude", "what ranks the weights")
+    allocation: Literal["global", "layerwise"] = option(
+        "global", "rank over the whole scope, or remove the same fraction of every tensor"
+    )
+    schedule: Literal["iterative", "one_shot"] = option("iterative", "every round, or all at once after round 0")
+    include: tuple[str, ...] = option(("Conv2d:*",), "scope: patterns of prunable tensors, [TYPE:]GLOB")
+    exclude: tuple[str, ...] = option(("@stem",), "scope: patterns taken out again; @stem is the first convolution")
+
+    def __post_init__(self) -> None:
+        require(self.rounds >= 0, "prune.rounds", self.rounds, "an integer >= 0")
+        require(0 < self.rate < 1, "prune.rate", self.rate, "a fraction in (0, 1)")
+        require(self.epochs is None or self.epochs >= 1, "prune.epochs", self.epochs, "an integer >= 1, or null")
+
+
+@dataclass(frozen=True)
+class RewindConfig:
+    """Where a round starts from."""
+
+    to: Literal["init", "pretrained", "round0", "step", "final"] | None = option(
+        None, "rewind point; null: pretrained if start.weights is given, else round0"
+    )
+    step: str | None = option(None, "rewind.to step: the step of round 0, such as 2ep or 500it")
+
+    def __post_init__(self) -> None:
+        require(
+            (self.to == "step") == (self.step is not None),
+            "rewind.step",
+            self.step,
+            "a duration if, and only if, rewind.to is step",
+        )
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """What round 0 begins with."""
+
+    weights: str | None = option(None, "file of weights to start from (a ticket, or a state dict); null: fresh random weights")
+
+
+@dataclass(frozen=True)
+class TicketConfig:
+    """Which ticket a task starts from, and as what."""
+
+    file: str | None = option(None, "ticket file")
+    control: str | None = option(
+        None, "what is made of it: ticket, dense, scratch, random ...; null: ticket if a file is given, else fresh or start.weights"
+    )
+    weights: Literal["rewind", "trained"] = option("rewind", "the ticket's rewind point, or the weights at the end of its round")
+    norm_statistics: Literal["reestimate", "stored"] | None = option(
+        None, "norm statistics under linear and k-NN; null: reestimate for rewound weights, stored for trained ones"
+    )
+    stem: Literal["same", "fresh"] = option(
+        "same", "fresh: keep this model's own random stem, which may then differ from the ticket's"
+    )
+
+
+@dataclass(frozen=True)
+class SeedConfig:
+    """Where randomness comes from."""
+
+    ticket: int | None = option(
+        None, "seed of the search: initialisation, order, views; a task takes it from its ticket", identity=False
+    )
+    task: int = option(0, "seed of the task: head, order, labelled subset, draws of a control", identity=False)
+
+    def __post_init__(self) -> None:
+        require(self.ticket is None or self.ticket >= 0, "seed.ticket", self.ticket, "an integer >= 0")
+        require(self.task >= 0, "seed.task", self.task, "an integer >= 0")
+
+
+@dataclass(frozen=True)
+class KeepConfig:
+    """What stays on disk beside tickets and results."""
+
+    trained: Literal["none", "last", "all"] = option("none", "trained weights of the rounds after round 0")
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is written for eyes."""
+
+    tensorboard: bool = option(True, "write TensorBoard event files", identity=False)
+    progress: bool = option(True, "show progress on the terminal", identity=False)
+
+
+def leaves(schema: type, prefix: str = "") -> dict[str, dataclasses.Field[Any]]:
+    """Return the dotted names of a schema's fields, groups opened, in order of declaration."""
+    found: dict[str, dataclasses.Field[Any]] = {}
+    for item in dataclasses.fields(schema):
+        group = item.default_factory
+        if isinstance(group, type) and dataclasses.is_dataclass(group):
+            found.update(leaves(group, f"{prefix}{item.name}."))
+        else:
+            found[prefix + item.name] = item
+    return found
+
+
+def as_tree(config: Any, *, identity_only: bool = False) -> dict[str, Any]:
+    """Return a configuration as nested dictionaries of JSON values, in full or only what enters its identity."""
+    tree: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            tree[item.name] = as_tree(value, identity_only=identity_only)
+        elif not identity_only or item.metadata.get("identity", True):
+            tree[item.name] = list(value) if isinstance(value, tuple) else value
+    return tree
+
+
+def from_tree(schema: type, tree: dict[str, Any]) -> Any:
+    """Build a configuration from what `as_tree` returned, for example the one in a run.json.
+
+    Raises:
+        InputError: a field is missing, unknown or out of its range.
+    """
+    values: dict[str, Any] = {}
+    for item in dataclasses.fields(schema):
+        if item.name not in tree:
+            raise InputError(f"the recorded configuration has no field {item.name!r}; it was written by another version")
+        value, group = tree[item.name], item.default_factory
+        if isinstance(group, type) and dataclasses.is_dataclass(group):
+            values[item.name] = from_tree(group, value)
+        else:
+            values[item.name] = tuple(value) if isinstance(value, list) else value
+    unknown = sorted(set(tree) - set(values))
+    if unknown:
+        raise InputError(f"the recorded configuration has an unknown field {unknown[0]!r}; it was written by another version")
+    return schema(**values)
+
+
+def config_hash(folder: str, config: Any) -> str:
+    """Return the identity of a configuration: 12 hex digits of SHA-256 over [version, folder, identity fields].
+
+    A configuration that names a ticket must have it replaced by its reference first (`common.training.identity`).
+    """
+    return sha256_bytes(canonical_json([CONFIG_VERSION, folder, as_tree(config, identity_only=True)]).encode())[:12]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every run has; a folder's schema extends it."""
+
+    data: DataConfig = option(DataConfig, "which images")
+    model: ModelConfig = option(ModelConfig, "which backbone")
+    optim: OptimConfig = option(OptimConfig, "how weights move")
+    train: TrainConfig = option(TrainConfig, "how long, and on what")
+    seed: SeedConfig = option(SeedConfig, "where randomness comes from")
+    log: LogConfig = option(LogConfig, "what is written for eyes")
+    out: str = option("runs", "folder that run directories are made in", identity=False)
+
+    def __post_init__(self) -> None:
+        require(bool(self.out), "out", self.out, "a folder")
+
+
+@dataclass(frozen=True)
+class SearchConfig(RunConfig):
+    """A search for tickets on a pre-training objective; a paradigm's schema extends it."""
+
+    prune: PruneConfig = option(PruneConfig, "how masks are found")
+    rewind: RewindConfig = option(RewindConfig, "where a round starts from")
+    start: StartConfig = option(StartConfig, "what round 0 begins with")
+    keep: KeepConfig = option(KeepConfig, "what stays on disk")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        to = self.rewind.to
+        require(to != "pretrained" or self.start.weights is not None, "rewind.to", to, "start.weights to be given for it")
+        if self.start.weights is not None:
+            require(to != "step", "rewind.to", to, "another rewind point: round 0 is not trained where start.weights is given")
+        require(
+            to != "step" or self.prune.epochs is None,
+            "prune.epochs",
+            self.prune.epochs,
+            "null with rewind.to step, which resumes the schedule of round 0",
+        )

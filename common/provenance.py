@@ -1,0 +1,56 @@
+"""Where results come from: versions, commit, machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import socket
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import common
+
+
+@functools.cache
+def commit() -> str | None:
+    """Return the commit of the source tree, with "+changes" if tracked files differ from it; None outside a git checkout."""
+    root = Path(common.__file__).resolve().parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=30
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def version_of(package: str) -> str | None:
+    """Return an installed package's version without importing it; None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """Return the versions that can change a number: Python, ours, torch, torchvision, timm, numpy."""
+    packages = ("torch", "torchvision", "timm", "numpy")
+    return {"python": platform.python_version(), "project": common.__version__, **{name: version_of(name) for name in packages}}
+
+
+def software() -> dict[str, Any]:
+    """Return what a ticket records of the software that wrote it."""
+    return {"version": common.__version__, "commit": commit(), "torch": version_of("torch")}
+
+
+def host() -> dict[str, Any]:
+    """Return this process for `run.json`: host name and process id."""
+    return {"host": socket.gethostname(), "pid": os.getpid()}
