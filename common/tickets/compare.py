@@ -1,0 +1,125 @@
+"""Compare masks: overlap beside its chance levels, density of every tensor, kernels that are all zero."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from common.files import write_bytes
+from common.tickets.mask import Mask
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How much two masks share.
+
+    Attributes:
+        overlap: |A and B| / |A or B|, in [0, 1] (Chen et al. 2021, figure 6).
+        chance: its expected level for masks of these densities drawn uniformly: d1 d2 / (d1 + d2 - d1 d2).
+        chance_layerwise: the same, given both masks' densities in every tensor.
+    """
+
+    overlap: float
+    chance: float
+    chance_layerwise: float
+
+
+def overlap(a: Mask, b: Mask) -> Overlap:
+    """Measure the overlap of two masks over the same tensors.
+
+    Raises:
+        TicketError: the masks are of different architectures.
+    """
+    a.check_same_tensors(b)
+    both = sum(int((a[name] & b[name]).sum()) for name in a)
+    either = sum(int((a[name] | b[name]).sum()) for name in a)
+    expected_both = expected_either = 0.0
+    for name, tensor in a.items():
+        in_a, in_b, size = int(tensor.sum()), int(b[name].sum()), tensor.numel()
+        shared = in_a * in_b / size
+        expected_both += shared
+        expected_either += in_a + in_b - shared
+    product = a.density * b.density
+    return Overlap(_ratio(both, either), _ratio(product, a.density + b.density - product), _ratio(expected_both, expected_either))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def density_per_tensor(mask: Mask) -> dict[str, float]:
+    """Return the kept fraction of every tensor, by name."""
+    return {name: kept / mask[name].numel() for name, kept in mask.kept_per_tensor.items()}
+
+
+def zero_kernels(mask: Mask) -> dict[str, int]:
+    """Count the (out, in) kernels of every tensor that keep nothing (Chen et al. 2021, figures 6 and 7)."""
+    return {name: int((~tensor.flatten(2).any(2) if tensor.dim() > 2 else ~tensor).sum()) for name, tensor in mask.items()}
+
+
+def number_of_kernels(mask: Mask) -> dict[str, int]:
+    """Count the (out, in) kernels of every tensor."""
+    return {name: prod(tensor.shape[:2]) for name, tensor in mask.items()}
+
+
+def compare(masks: Mapping[str, Mask]) -> dict[str, Any]:
+    """Compare masks in full, as JSON values.
+
+    Args:
+        masks: label -> mask, at least two, over the same tensors.
+
+    Raises:
+        TicketError: masks of different architectures.
+    """
+    pairs = [{"a": a, "b": b, **asdict(overlap(masks[a], masks[b]))} for a, b in combinations(masks, 2)]
+    return {
+        "pairs": pairs,
+        "density": {label: mask.density for label, mask in masks.items()},
+        "density_per_tensor": {label: density_per_tensor(mask) for label, mask in masks.items()},
+        "zero_kernels": {label: zero_kernels(mask) for label, mask in masks.items()},
+        "kernels": number_of_kernels(next(iter(masks.values()))),
+    }
+
+
+def plot_comparison(report: Mapping[str, Any], path: Path) -> None:
+    """Draw what `compare` returned as one PNG: overlaps with chance levels, densities and all-zero kernels by tensor.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 10), dpi=120, layout="constrained")
+    overlaps, densities, kernels = figure.subplots(3, 1)
+    _draw_overlaps(overlaps, report["pairs"])
+    names = list(report["kernels"])
+    for label, values in report["density_per_tensor"].items():
+        densities.plot(range(len(names)), [values[name] for name in names], marker="o", label=label)
+    for label, values in report["zero_kernels"].items():
+        kernels.plot(range(len(names)), [values[name] / report["kernels"][name] for name in names], marker="o", label=label)
+    densities.set(title="Density of every tensor", ylabel="kept fraction", ylim=(0, None), xticks=[])
+    kernels.set(title="Kernels that keep nothing", ylabel="fraction of (out, in) kernels", ylim=(0, 1.02))
+    kernels.set_xticks(range(len(names)), [name.removesuffix(".weight") for name in names], rotation=90, fontsize=7)
+    densities.legend(fontsize=8)
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(picture)
+    write_bytes(path, picture.getvalue())
+
+
+def _draw_overlaps(axes: Any, pairs: Sequence[Mapping[str, Any]]) -> None:
+    places = range(len(pairs))
+    axes.barh(places, [pair["overlap"] for pair in pairs], color="#4878a8", label="overlap")
+    axes.plot([pair["chance"] for pair in pairs], places, "k|", markersize=14, label="chance")
+    axes.plot(
+        [pair["chance_layerwise"] for pair in pairs], places, "r|", markersize=14, label="chance, given every tensor's density"
+    )
+    axes.set_yticks(places, [f"{pair['a']} / {pair['b']}" for pair in pairs], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(title="Overlap |A and B| / |A or B|", xlim=(0, 1))
+    axes.legend(fontsize=8, loc="lower right")
