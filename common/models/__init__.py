@@ -1,0 +1,1 @@
+"""Backbones under canonical names, heads, networks, and weights to start from."""

@@ -1,0 +1,59 @@
+"""Features of a frozen backbone, and norm statistics estimated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module in eval mode without gradients inside the block, then back into the mode that it was in."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def extract_features(backbone: nn.Module, batches: Iterable[Tensor]) -> Tensor:
+    """Return the backbone's features in eval mode, float32 (N, D), of normalised image batches (B, C, H, W)."""
+    with evaluating(backbone):
+        return torch.cat([backbone(batch).float() for batch in batches])
+
+
+def reestimate_norm_statistics_(backbone: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Replace the running statistics of batch norms by their mean over one pass, in place; no weight changes, no label is used.
+
+    A rewound, masked network keeps the dense network's statistics, under which it looks worthless.
+
+    Args:
+        backbone: the network; every batch norm in it is reset first.
+        batches: normalised image batches (B, C, H, W); each counts alike.
+
+    Returns:
+        The number of norm layers.
+    """
+    norms = [module for module in backbone.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if not norms:
+        return 0
+    was_training, momenta = backbone.training, [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's cumulative average
+    backbone.train()
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                backbone(batch)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        backbone.train(was_training)
+    return len(norms)
