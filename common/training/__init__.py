@@ -1,0 +1,1 @@
+"""Training: the loop, the search on top of it, checkpoints, run directories and logs."""

@@ -1,0 +1,130 @@
+"""What every pre-training folder does around its objective: data, backbone, start weights, run directory, search, evaluation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from common.cli import Invocation
+from common.config import SearchConfig, from_tree
+from common.data.datasets import Dataset, load_data
+from common.data.inputs import accept_input
+from common.identity import ticket_seed
+from common.models.backbones import build_backbone
+from common.models.start import load_start_weights_, read_start_weights
+from common.training.device import choose_device, threads
+from common.training.records import Records
+from common.training.run import is_done, open_run, recorded_threads
+from common.training.search import search
+from common.training.task import Task
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a folder makes its task from.
+
+    Attributes:
+        config: the run's configuration.
+        backbone: the trunk with its weights of round 0's start, on the device.
+        dataset: images by split.
+        device: where to compute.
+        seed: seed of the search.
+    """
+
+    config: Any
+    backbone: nn.Module
+    dataset: Dataset
+    device: torch.device
+    seed: int
+
+
+class BuildTask(Protocol):
+    """Make a folder's task, network on the device, from a setting."""
+
+    def __call__(self, setting: Setting) -> Task:
+        """Return the task."""
+        ...
+
+
+def run_search(invocation: Invocation, objective: str, build_task: BuildTask) -> None:
+    """Run a folder's search, or continue it, or say that it is done.
+
+    Args:
+        invocation: the request; its configuration extends `SearchConfig`.
+        objective: the objective's name for tickets, for example "simclr".
+        build_task: makes the task.
+
+    Raises:
+        InputError: bad input; nothing is written.
+        RunError: a loss is not finite.
+    """
+    if is_done(invocation):
+        return
+    config = invocation.config
+    device = choose_device(config.train.device)
+    with threads(recorded_threads(invocation) or config.train.threads):
+        setting = build_setting(config, device)
+        task = build_task(setting)
+        with open_run(invocation, device) as run:
+            if run is None:
+                return
+            started = time.monotonic()
+            search(task, config, run, _records(setting, objective))
+            print(f"{run.path}: {config.prune.rounds + 1} tickets in {time.monotonic() - started:.0f} s")
+
+
+def build_setting(config: SearchConfig, device: torch.device) -> Setting:
+    """Load the data and build the backbone with the weights that round 0 starts from.
+
+    Raises:
+        InputError: unknown data set or backbone, a root that is not there, or weights that do not fit.
+    """
+    dataset = load_data(config.data.name, root=config.data.root, download=config.data.download, size=config.data.size)
+    seed = ticket_seed(config)
+    backbone = build_backbone(
+        config.model.name, stem=config.model.stem, in_chans=dataset.input.channels, seed=seed, size=dataset.input.size
+    )
+    if config.start.weights is not None:
+        start = read_start_weights(config.start.weights)
+        accept_input(config.start.weights, start.input, dataset.input, accept_mismatch=config.data.accept_input_mismatch)
+        print(f"start.weights: {load_start_weights_(backbone, start, config.start.weights)}")
+    return Setting(config, backbone.to(device), dataset, device, seed)
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """Return what tickets and results record of a data set."""
+    return {"name": dataset.name, "split_hash": dataset.split_hash, "fingerprint": dataset.fingerprint}
+
+
+def _records(setting: Setting, objective: str) -> Records:
+    arch: Any = setting.backbone.arch
+    return Records(objective, setting.seed, arch, describe_data(setting.dataset), setting.dataset.input.to_json())
+
+
+def evaluate_search(invocation: Invocation, what: str, build_task: BuildTask) -> None:
+    """Judge a run, ticket or file of weights by the objective's metrics on validation images; nothing is trained.
+
+    A run is judged by the trained weights of its last round, with its own configuration; a ticket by its rewound, masked weights
+    with norm statistics re-estimated on the training images; a file by its weights as they are.
+
+    Raises:
+        InputError: `what` is none of these or does not fit the backbone.
+    """
+    from common.training.evaluation import evaluate_subject, read_subject
+
+    subject = read_subject(Path(what))
+    if subject.config is not None:
+        invocation = Invocation(invocation.folder, subject.recipe or invocation.recipe, from_tree(type(invocation.config), subject.config))
+    device = choose_device(invocation.config.train.device)
+    with threads(invocation.config.train.threads):
+        setting = build_setting(invocation.config, device)
+        task = build_task(setting)
+        evaluate_subject(invocation, subject, task, setting)
+
+

@@ -1,0 +1,101 @@
+"""What a search leaves of every round: a ticket and a result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.files import sha256_file
+from common.tickets.mask import Mask
+from common.tickets.scope import Scope
+from common.tickets.ticket import Description, Ticket, save_ticket
+from common.training.results import Outcome, write_result
+from common.training.run import Run
+from common.training.task import Task
+
+
+@dataclass(frozen=True)
+class Records:
+    """What every ticket and result of one search says of its task and data.
+
+    Attributes:
+        objective: the objective's name, for example "simclr".
+        seed: seed of the search.
+        arch: {"name", "stem", "in_chans", "variant"} of the backbone.
+        data: {"name", "split_hash", "fingerprint"} of the data set.
+        input: the input specification that the weights expect.
+        split: the split that rounds are evaluated on.
+    """
+
+    objective: str
+    seed: int
+    arch: Mapping[str, Any]
+    data: Mapping[str, Any]
+    input: Mapping[str, Any]
+    split: str = "validation"
+
+
+def record_round(
+    run: Run, records: Records, task: Task, scope: Scope, mask: Mask, round_: int, rewind_to: str, *, seconds: float, is_last: bool
+) -> dict[str, Any]:
+    """Write a round's ticket, evaluate its trained network, write its result; the last round's is the run's result too.
+
+    Returns:
+        The result.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    ticket = _write_ticket(run, records, scope, mask, round_, rewind_to)
+    metrics = {f"{records.split}/{name}": value for name, value in task.evaluate(records.split).items()}
+    outcome = Outcome(
+        task="pretraining",
+        data=records.data,
+        split=records.split,
+        metric=task.main_metric,
+        metrics=metrics,
+        protocol="pretrain",
+        density=mask.density,
+        control="ticket",
+        ticket=ticket.digest,
+        mask_digest=mask.digest(),
+        source={"folder": run.invocation.folder, "recipe": run.invocation.recipe, "seed": records.seed, "round": round_},
+    )
+    result = write_result(run.round_path(round_) / "result.json", run.facts, outcome, seconds=seconds)
+    if is_last:
+        write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
+    return result
+
+
+def _write_ticket(run: Run, records: Records, scope: Scope, mask: Mask, round_: int, rewind_to: str) -> Ticket:
+    folder = run.round_path(round_)
+    rewind_file = {"final": "rewind.safetensors" if round_ else "../scores.safetensors"}.get(rewind_to, "../rewind.safetensors")
+    config = run.record["config"]
+    origin = {
+        "folder": run.invocation.folder,
+        "objective": records.objective,
+        "data": records.data["name"],
+        "split": records.data["split_hash"],
+        "recipe": run.invocation.recipe,
+        "config": run.record["hash"],
+        "seed": records.seed,
+        "round": round_,
+        "run": run.name,
+        "importer": None,
+    }
+    description = Description(
+        arch=records.arch,
+        scope={"include": list(scope.include), "exclude": list(scope.exclude)},
+        origin=origin,
+        rewind={"to": rewind_to, "at": config["rewind"]["step"]},
+        input=records.input,
+        scores=_reference(folder, "../scores.safetensors"),
+    )
+    return save_ticket(folder / "ticket.safetensors", mask, description, weights_file=_reference(folder, rewind_file))
+
+
+def _reference(folder: Path, file: str) -> dict[str, str]:
+    return {"file": file, "sha256": sha256_file(os.path.normpath(folder / file))}

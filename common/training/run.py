@@ -1,0 +1,167 @@
+"""Run directory: one run's files, its lock, and how far it has come."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from common.cli import Invocation
+from common.config import as_tree
+from common.errors import InputError, RunError
+from common.files import read_json, write_json
+from common.identity import run_directory, run_status
+from common.provenance import commit, host
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Who measured a result, where: the run's name, its request, the device and the threads."""
+
+    run: str
+    invocation: Invocation
+    device: str
+    threads: int
+
+
+@dataclass
+class Run:
+    """A run that this process holds the lock of.
+
+    Attributes:
+        path: the run directory.
+        invocation: folder, recipe and configuration.
+        record: the content of run.json.
+    """
+
+    path: Path
+    invocation: Invocation
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The run without the root of runs: FOLDER/RECIPE-HASH/SEEDS."""
+        return "/".join(self.path.parts[-3:])
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that a killed run continues from."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def facts(self) -> Facts:
+        """What results record of this run."""
+        return Facts(self.name, self.invocation, self.record["attempts"][-1]["device"], self.record["threads"])
+
+    def round_path(self, round_: int) -> Path:
+        """The folder of a round's ticket and result."""
+        return self.path / f"round_{round_:02d}"
+
+    def mark(self, **changes: Any) -> None:
+        """Change fields of run.json and write it."""
+        self.record.update(changes)
+        write_json(self.path / "run.json", self.record)
+
+
+def is_done(invocation: Invocation) -> bool:
+    """Say whether a run is finished already, and tell the user where."""
+    directory = run_directory(invocation)
+    done = run_status(directory) == "done"
+    if done:
+        print(f"{directory} is done already; nothing to run")
+    return done
+
+
+@contextmanager
+def open_run(invocation: Invocation, device: torch.device) -> Iterator[Run | None]:
+    """Take a run's lock, record the attempt, and keep run.json true whatever happens inside the block.
+
+    Yields:
+        The run, or None if another process finished it while this one waited for the lock.
+
+    Raises:
+        InputError: the directory cannot be made or written, or holds another configuration.
+    """
+    directory = run_directory(invocation)
+    with _locked(directory):
+        if run_status(directory) == "done":
+            print(f"{directory} was finished by another process; nothing to run")
+            yield None
+            return
+        run = _begin(directory, invocation, device)
+        try:
+            yield run
+        except (RunError, InputError, OSError) as error:
+            run.mark(status="failed", error=str(error))
+            raise
+
+
+def recorded_threads(invocation: Invocation) -> int | None:
+    """Return the thread count that an unfinished run began with, which a resume keeps; None for a new run."""
+    file = run_directory(invocation) / "run.json"
+    return read_json(file).get("threads") if file.exists() else None
+
+
+def _begin(directory: Path, invocation: Invocation, device: torch.device) -> Run:
+    file = directory / "run.json"
+    record = read_json(file) if file.exists() else {}
+    attempt = {
+        "commit": commit(),
+        **host(),
+        "torch": torch.__version__,
+        "device": device_name(device),
+        "world_size": 1,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    run = Run(directory, invocation, record)
+    run.mark(
+        format=FORMAT,
+        run=run.name,
+        config=as_tree(invocation.config),
+        hash=directory.parent.name.rpartition("-")[2],
+        status="running",
+        error=None,
+        round=record.get("round", 0),
+        step=record.get("step", 0),
+        threads=record.get("threads") or torch.get_num_threads(),
+        attempts=[*record.get("attempts", []), attempt],
+    )
+    return run
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device for results: "cpu", or the GPU's model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the run's lock; wait, and say so, while another process holds it. The system frees it when a process dies."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = open(directory / "lock", "a+", encoding="utf-8")  # noqa: SIM115  (closed below, after the lock)
+    except OSError as error:
+        raise InputError(f"cannot write {directory}: {error.strerror}; choose another folder with --out") from error
+    with file:
+        _acquire(file, directory)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _acquire(file: IO[str], directory: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{directory} is being worked on by another process; waiting for it", file=sys.stderr)
+        fcntl.flock(file, fcntl.LOCK_EX)

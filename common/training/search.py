@@ -1,0 +1,204 @@
+"""The search: iterative magnitude pruning with rewinding, on any task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from common.config import SearchConfig
+from common.durations import steps
+from common.errors import InputError
+from common.tickets.allocation import keep_global, keep_layerwise
+from common.tickets.hold import Hold
+from common.tickets.mask import Mask
+from common.tickets.rewind import capture, restore_
+from common.tickets.schedule import kept_counts
+from common.tickets.scope import Scope, find_scope
+from common.tickets.scores import magnitude, random
+from common.tickets.weights_file import NetworkState, load_weights, save_weights
+from common.training.checkpoint import Checkpoint, load_checkpoint
+from common.training.logs import Log
+from common.training.loop import Span
+from common.training.progress import Progress
+from common.training.records import Records, record_round
+from common.training.run import Run
+from common.training.span import train_span
+from common.training.task import Task
+
+
+@dataclass
+class Search:
+    """One search in progress: what it works on, and the rewind point once it is known.
+
+    Attributes:
+        task: what is trained.
+        config: the run's configuration.
+        run: the run directory, locked.
+        records: what every result and ticket of this run says of task and data.
+        scope: the prunable tensors.
+        log: metrics.
+        progress: steps done and time left.
+        resumed: the checkpoint that the run continues from.
+    """
+
+    task: Task
+    config: SearchConfig
+    run: Run
+    records: Records
+    scope: Scope
+    log: Log
+    progress: Progress
+    resumed: Checkpoint | None
+
+    @property
+    def rewind_step(self) -> int | None:
+        """The step of round 0 that is rewound to, where the rewind point is `step`."""
+        return steps(self.config.rewind.step, self.task.steps_per_epoch) if self.config.rewind.step else None
+
+    @property
+    def rewind_to(self) -> str:
+        """The rewind point: pretrained if a file of weights is given, else round0, unless the recipe says otherwise."""
+        return self.config.rewind.to or ("pretrained" if self.config.start.weights else "round0")
+
+    def span(self, round_: int) -> Span:
+        """The steps of a round. Given weights are not trained in round 0; `step` resumes round 0's schedule behind its step."""
+        return Span(round_, *round_steps(self.config, self.task.steps_per_epoch, round_))
+
+
+def round_steps(config: SearchConfig, steps_per_epoch: int, round_: int) -> tuple[int, int]:
+    """Return the first step and the end of a round's training.
+
+    Raises:
+        InputError: the rewind step lies behind the end of round 0.
+    """
+    if round_ == 0:
+        return 0, 0 if config.start.weights else config.train.epochs * steps_per_epoch
+    if config.rewind.step is not None:
+        first, last = steps(config.rewind.step, steps_per_epoch), config.train.epochs * steps_per_epoch
+        if not 0 <= first < last:
+            raise InputError(f"rewind.step: got {config.rewind.step} ({first} steps), expected less than round 0 ({last} steps)")
+        return first, last
+    return 0, (config.prune.epochs or config.train.epochs) * steps_per_epoch
+
+
+def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None:
+    """Find tickets by iterative magnitude pruning with rewinding (Frankle et al. 2020; Chen et al. 2021, algorithm 1).
+
+    Train; remove the smallest of the kept weights; rewind the others; repeat. Every round leaves a ticket and a result.
+
+    Args:
+        task: what is trained, in its state at the start of round 0.
+        config: how many rounds, at what rate, rewound to where.
+        run: the run directory, locked; a killed run continues behind its last checkpoint, to the same tickets.
+        records: what tickets and results say of task and data.
+
+    Raises:
+        RunError: a loss or weight is not finite.
+        InputError: a file of the run is damaged or cannot be written.
+    """
+    rounds = config.prune.rounds
+    with _begin(task, config, run, records) as s:
+        mask = _mask_in_force(s)
+        for round_ in range(s.resumed.round if s.resumed else 0, rounds + 1):
+            if round_ > 0 and not _is_resumed(s, round_):
+                mask = _prune(s, mask, round_)
+                _rewind_(s, mask, round_)
+            seconds = _train(s, mask, round_)
+            _finish(s, mask, round_, seconds)
+    run.checkpoint.unlink(missing_ok=True)
+    run.mark(status="done", round=rounds)
+
+
+@contextmanager
+def _begin(task: Task, config: SearchConfig, run: Run, records: Records) -> Iterator[Search]:
+    """Build the search's state, from the checkpoint where there is one; close logs and progress at the end."""
+    resumed = load_checkpoint(run.checkpoint)
+    round_, step = (resumed.round, resumed.step) if resumed else (0, 0)
+    spans = [round_steps(config, task.steps_per_epoch, k) for k in range(config.prune.rounds + 1)]
+    lengths = [last - first for first, last in spans]
+    done = sum(lengths[:round_]) + max(0, step - spans[round_][0])
+    scope = find_scope(task.backbone, config.prune.include, config.prune.exclude)
+    log = Log(run.path, resumed_at=(round_, step), every=config.train.log_every, tensorboard=config.log.tensorboard)
+    try:
+        with Progress(run.name, sum(lengths), done=done, show=config.log.progress) as progress:
+            s = Search(task, config, run, records, scope, log, progress, resumed)
+            if resumed is not None:
+                resumed.restore_(task, None)
+                progress.say(f"continuing round {round_} behind step {step}")
+            elif s.rewind_to in ("init", "pretrained") or s.rewind_step == 0:
+                _keep_rewind_point(s)
+            yield s
+    finally:
+        log.close()
+
+
+def _mask_in_force(s: Search) -> Mask:
+    if s.resumed is not None and s.resumed.mask is not None:
+        return s.resumed.mask
+    return Mask.dense({name: parameter.shape for name, parameter in s.scope.parameters(s.task.backbone).items()})
+
+
+def _is_resumed(s: Search, round_: int) -> bool:
+    """Say whether the checkpoint lies inside this round, behind its pruning and rewinding."""
+    return s.resumed is not None and s.resumed.round == round_
+
+
+def _prune(s: Search, mask: Mask, round_: int) -> Mask:
+    """Return the round's mask, inside the last one; ranked by the parameters as they are now, after the last step."""
+    prune = s.config.prune
+    parameters = s.scope.parameters(s.task.backbone)
+    if prune.score == "random":
+        scores = random(parameters, seed=s.records.seed, round=round_)
+    elif prune.schedule == "one_shot":
+        trained_densely = load_weights(s.run.path / "scores.safetensors").backbone
+        scores = magnitude({name: trained_densely[name] for name in s.scope.names})
+    else:
+        scores = magnitude(parameters)
+    if prune.allocation == "layerwise":
+        return keep_layerwise(scores, mask, {n: kept_counts(t.numel(), prune.rate, round_)[-1] for n, t in mask.items()})
+    return keep_global(scores, mask, kept_counts(mask.size, prune.rate, round_)[-1])
+
+
+def _rewind_(s: Search, mask: Mask, round_: int) -> None:
+    """Bring the whole network back to the rewind point and zero what is pruned; `final` keeps what was trained."""
+    on_network = Mask({f"backbone.{name}": kept for name, kept in mask.items()})
+    if s.rewind_to == "final":
+        save_weights(s.run.round_path(round_) / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
+        Hold(s.task.network.named_parameters(), on_network).weights_()
+    else:
+        restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), on_network)
+    s.task.rewound()
+
+
+def _train(s: Search, mask: Mask, round_: int) -> float:
+    """Train the round with its mask held and a fresh optimizer; return the seconds it took."""
+    started = time.monotonic()
+
+    def at_step(done: int) -> None:
+        if round_ == 0 and done == s.rewind_step:
+            _keep_rewind_point(s)
+
+    resumed = s.resumed if _is_resumed(s, round_) else None
+    train_span(s.task, s.config, s.run, s.span(round_), mask, log=s.log, progress=s.progress, resumed=resumed, at_step=at_step)
+    return time.monotonic() - started
+
+
+def _keep_rewind_point(s: Search) -> None:
+    save_weights(s.run.path / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
+
+
+def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
+    """Keep what a round leaves: its weights where asked, its ticket, its result."""
+    state = NetworkState.split(capture(s.task.network))
+    if round_ == 0:
+        save_weights(s.run.path / "scores.safetensors", state)
+        if s.rewind_to == "round0":
+            save_weights(s.run.path / "rewind.safetensors", state)
+    is_last = round_ == s.config.prune.rounds
+    if round_ > 0 and (s.config.keep.trained == "all" or (s.config.keep.trained == "last" and is_last)):
+        save_weights(s.run.round_path(round_) / "trained.safetensors", state)
+    result = record_round(s.run, s.records, s.task, s.scope, mask, round_, s.rewind_to, seconds=seconds, is_last=is_last)
+    s.log.values(round_, s.span(round_).last, result["metrics"])
+    s.progress.say(f"round {round_}: density {mask.density:.4f}, {result['metric']} {result['value']:.4f}")

@@ -1,0 +1,64 @@
+"""Train a span of steps as a recipe says: fresh optimizer, schedule, mask held, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common.config import RunConfig
+from common.durations import steps
+from common.tickets.hold import Hold
+from common.tickets.mask import Mask
+from common.training.checkpoint import Checkpoint, save_checkpoint
+from common.training.logs import Log
+from common.training.loop import Span, fit
+from common.training.optim import build_optimizer, build_schedule
+from common.training.progress import Progress
+from common.training.run import Run
+from common.training.task import Task
+
+
+def train_span(
+    task: Task,
+    config: RunConfig,
+    run: Run,
+    span: Span,
+    mask: Mask | None,
+    *,
+    log: Log,
+    progress: Progress | None,
+    resumed: Checkpoint | None,
+    at_step: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Train a task over a span, from its checkpoint where there is one.
+
+    Args:
+        task: what is trained.
+        config: optimizer, schedule, how often to save.
+        run: the run directory, locked.
+        span: the round and its steps.
+        mask: what is held, by names relative to the backbone; None for a dense run.
+        log: takes the losses.
+        progress: counts steps.
+        resumed: a checkpoint inside this span, to continue behind.
+        at_step: called with the number of steps done, before a checkpoint is saved there.
+
+    Raises:
+        RunError: a loss or a weight is not finite; the last good checkpoint stays.
+        InputError: a checkpoint cannot be written, or a duration is ill-typed.
+    """
+    optimizer = build_optimizer(task.parameter_groups(), config.optim)
+    schedule = build_schedule(config.optim, span.last, task.steps_per_epoch)
+    every = max(1, steps(config.train.checkpoint_every, task.steps_per_epoch))
+    if resumed is not None:
+        resumed.restore_(task, optimizer)
+        span = Span(span.round, resumed.step, span.last)
+    hold = Hold(task.backbone.named_parameters(), mask) if mask is not None and mask.kept < mask.size else None
+
+    def after_step(done: int) -> None:
+        at_step(done)
+        if done % every == 0 or done == span.last:
+            log.read()
+            save_checkpoint(run.checkpoint, task, optimizer, mask, round_=span.round, step=done)
+            run.mark(round=span.round, step=done)
+
+    fit(task, optimizer, schedule, span, log=log, hold=hold, after_step=after_step, progress=progress)

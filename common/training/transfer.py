@@ -1,0 +1,150 @@
+"""Start a task from a ticket or from one of its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from common.config import TicketConfig
+from common.data.datasets import Dataset
+from common.data.inputs import accept_input
+from common.data.splits import base_name, parse_classes
+from common.errors import InputError
+from common.models.start import load_start_weights_, read_start_weights
+from common.tickets.controls import FRESH, START, control_mask, find_control
+from common.tickets.mask import Mask
+from common.tickets.ticket import Ticket, apply, load_ticket
+
+LABELLED_OBJECTIVES = ("supervised",)
+MANY_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a task starts from, after its backbone was filled.
+
+    Attributes:
+        control: what the arm is called.
+        mask: what is kept, by canonical name; None without a ticket, where the backbone is dense.
+        ticket: the ticket, if any.
+        norm_statistics: "reestimate" or "stored".
+        flags: what a reader of the result must know.
+    """
+
+    control: str
+    mask: Mask | None
+    ticket: Ticket | None
+    norm_statistics: str
+    flags: tuple[str, ...]
+
+    @property
+    def density(self) -> float:
+        """Kept fraction of the scope; 1 without a ticket."""
+        return self.mask.density if self.mask is not None else 1.0
+
+    @property
+    def source(self) -> Mapping[str, Any] | None:
+        """Which search the ticket comes from."""
+        if self.ticket is None:
+            return None
+        origin = self.ticket.header["origin"]
+        return {key: origin[key] for key in ("folder", "recipe", "seed", "round")}
+
+
+def start_(
+    backbone: nn.Module,
+    config: TicketConfig,
+    dataset: Dataset,
+    *,
+    seed: int,
+    start_weights: str | None,
+    protocol: str,
+    accept_mismatch: bool,
+) -> Start:
+    """Fill a freshly initialised backbone as the recipe's ticket and control say.
+
+    Args:
+        backbone: with fresh random weights of the run's seed, which the controls scratch and reinit keep.
+        config: ticket file, control, which weights, norm statistics, stem.
+        dataset: the target, for its input specification and classes.
+        seed: the run's task seed, for the draws of a control.
+        start_weights: the recipe's start.weights.
+        protocol: full, linear or knn; it decides the default of norm_statistics.
+        accept_mismatch: use weights that expect another input, and flag the result.
+
+    Raises:
+        TicketError: the ticket, or a file that the control needs, is missing, damaged or of another architecture.
+        InputError: options that contradict one another, or weights of another input.
+    """
+    if config.file is None:
+        return _without_ticket(backbone, config, start_weights, dataset, accept_mismatch, protocol)
+    ticket = load_ticket(config.file)
+    name = config.control or "ticket"
+    control = find_control(name)
+    if (control.weights == START) != (start_weights is not None):
+        needs = "needs start.weights" if control.weights == START else "takes no start.weights; only mask_only does"
+        raise InputError(f"ticket.control {name} {needs}")
+    if config.weights == "trained" and name not in ("ticket", "dense"):
+        raise InputError(f"ticket.weights trained: expected control ticket or dense, got {name}, whose mask was never trained")
+    mask = control_mask(ticket, name, seed)
+    flags = _flags(ticket, dataset)
+    if control.weights == FRESH:
+        apply(ticket, mask, backbone, weights="none", stem=config.stem)
+    elif control.weights == START and start_weights is not None:
+        flags += _fill_from_file(backbone, start_weights, dataset, accept_mismatch)
+        apply(ticket, mask, backbone, weights="none", stem=config.stem)
+    else:
+        flags += accept_input(config.file, ticket.header["input"], dataset.input, accept_mismatch=accept_mismatch)
+        trained_densely = config.weights == "trained" and name == "dense"
+        weights = ticket.round0_weights() if trained_densely else config.weights
+        apply(ticket, mask, backbone, weights=weights, stem=config.stem)
+    return Start(name, mask, ticket, _statistics(config, protocol), flags)
+
+
+def _without_ticket(
+    backbone: nn.Module, config: TicketConfig, start_weights: str | None, dataset: Dataset, accept_mismatch: bool, protocol: str
+) -> Start:
+    """Start densely: from a file of weights, or from the fresh random ones."""
+    name = "dense" if start_weights is not None else "scratch"
+    if config.control not in (None, name):
+        find_control(config.control)
+        raise InputError(f"ticket.control {config.control} needs a ticket; name one with --ticket.file FILE")
+    flags = _fill_from_file(backbone, start_weights, dataset, accept_mismatch) if start_weights is not None else ()
+    return Start(name, None, None, _statistics(config, protocol), flags)
+
+
+def _fill_from_file(backbone: nn.Module, path: str, dataset: Dataset, accept_mismatch: bool) -> tuple[str, ...]:
+    weights = read_start_weights(path)
+    flags = accept_input(path, weights.input, dataset.input, accept_mismatch=accept_mismatch)
+    load_start_weights_(backbone, weights, path)
+    return flags
+
+
+def _statistics(config: TicketConfig, protocol: str) -> str:
+    """Rewound weights carry the dense network's statistics, which a masked network must replace before it is judged frozen."""
+    if config.norm_statistics is not None:
+        return config.norm_statistics
+    return "reestimate" if protocol != "full" and config.weights == "rewind" else "stored"
+
+
+def _flags(ticket: Ticket, dataset: Dataset) -> tuple[str, ...]:
+    """Flag a source that saw the target's classes: its labels (no verdict), or its images only."""
+    origin = ticket.header["origin"]
+    seen, target = str(origin["data"]), dataset.name
+    if _images_of(seen) != _images_of(target) or not _classes(seen) & _classes(target):
+        return ()
+    return ("source_saw_target",) if origin["objective"] in LABELLED_OBJECTIVES else ("source_saw_images",)
+
+
+def _images_of(name: str) -> str:
+    """Name the images behind a data set: clean and cluttered digits show the same ones."""
+    return base_name(name).removesuffix("_clean")
+
+
+def _classes(name: str) -> set[int]:
+    """Return the classes of a data set's name, or every number where it names no subset."""
+    subset = name.partition(":")[2]
+    return set(parse_classes(subset, MANY_CLASSES) if subset else range(MANY_CLASSES))
