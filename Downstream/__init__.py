@@ -1,0 +1,1 @@
+"""Classification from a ticket: does what was found in pre-training transfer?"""

@@ -1,0 +1,61 @@
+"""Downstream's configuration schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from common.config import KeepConfig, LabelledDataConfig, RunConfig, StartConfig, TicketConfig, option, require
+from common.data.augment_config import AugmentConfig
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """The linear head of protocol `linear`."""
+
+    l2: tuple[float, ...] = option((1.0,), "L2 strengths of the logistic regression, > 0; of several, the labels choose one")
+    folds: int = option(5, "folds of the cross-validation that chooses where data.labels is set, >= 2")
+    max_iterations: int = option(1000, "iterations of L-BFGS at most")
+
+    def __post_init__(self) -> None:
+        require(bool(self.l2) and min(self.l2) > 0, "linear.l2", list(self.l2), "at least one number > 0")
+        require(self.folds >= 2, "linear.folds", self.folds, "an integer >= 2")
+        require(self.max_iterations >= 1, "linear.max_iterations", self.max_iterations, "an integer >= 1")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What the result is measured on."""
+
+    split: Literal["test", "validation"] = option("test", "test, touched once at the end; validation while a recipe is being made")
+    neighbours: int = option(20, "k of the k-NN classifier that --evaluate uses for a ticket without a head, >= 1")
+
+    def __post_init__(self) -> None:
+        require(self.neighbours >= 1, "evaluation.neighbours", self.neighbours, "an integer >= 1")
+
+
+@dataclass(frozen=True)
+class DownstreamConfig(RunConfig):
+    """A classification task from a ticket or a control."""
+
+    data: LabelledDataConfig = option(LabelledDataConfig, "which images, and how many labels")
+    protocol: Literal["full", "linear"] = option("linear", "full: train every kept weight; linear: a linear head on frozen features")
+    select: Literal["last", "best"] = option("last", "full: the last epoch, or the best one on validation labels")
+    ticket: TicketConfig = option(TicketConfig, "which ticket, as what")
+    start: StartConfig = option(StartConfig, "weights of control mask_only, or of a dense run without a ticket")
+    linear: LinearConfig = option(LinearConfig, "the linear head")
+    augment: AugmentConfig = option(AugmentConfig, "full: how training images are varied")
+    evaluation: EvaluationConfig = option(EvaluationConfig, "what the result is measured on")
+    keep: KeepConfig = option(KeepConfig, "what stays on disk: none, or the trained network (last, all)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.protocol == "full" and self.select == "best" and self.data.labels is not None:
+            require(
+                self.data.validation_labels > 0,
+                "data.validation_labels",
+                self.data.validation_labels,
+                "> 0 with select best and data.labels: no more than data.labels labels may choose anything",
+            )
+        if self.evaluation.split == "validation":
+            require(self.select == "last", "select", self.select, "last where validation is what the result is measured on")

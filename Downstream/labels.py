@@ -1,0 +1,47 @@
+"""The labels that a run may use: all of them, or a fixed few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.config import LabelledDataConfig
+from common.data.datasets import Dataset, Images
+from common.data.splits import labelled_subset
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images whose labels a run may use.
+
+    Attributes:
+        train: what weights and heads are fitted to.
+        validation: what may choose; None where every label is spent on training.
+    """
+
+    train: Images
+    validation: Images | None
+
+    @property
+    def count(self) -> int:
+        """Labels in all."""
+        return len(self.train) + (len(self.validation) if self.validation is not None else 0)
+
+
+def labelled_images(dataset: Dataset, config: LabelledDataConfig, seed: int) -> Labelled:
+    """Choose the labelled images: the same for every arm with the same task seed, balanced over the classes.
+
+    Args:
+        dataset: the target.
+        config: how many labels in all, and how many of them choose.
+        seed: the task's seed.
+
+    Raises:
+        InputError: more labels are asked for than there are.
+    """
+    if config.labels is None:
+        return Labelled(dataset.train, dataset.validation)
+    chosen = labelled_subset(dataset.train.labels, config.labels - config.validation_labels, seed)
+    validation = None
+    if config.validation_labels:
+        validation = dataset.validation.subset(labelled_subset(dataset.validation.labels, config.validation_labels, seed))
+    return Labelled(dataset.train.subset(chosen), validation)

@@ -1,0 +1,126 @@
+"""Protocol `linear`: a linear head on features that were extracted once.
+
+Shapes: N images, D features, K classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.errors import InputError
+from common.randomness import derive_seed
+from Downstream.config import LinearConfig
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """A fitted linear head.
+
+    Attributes:
+        head: maps features (N, D) to logits (N, K); the standardisation is folded in.
+        l2: the strength that was used.
+        scores: accuracy of every strength where several were offered, by cross-validation or on validation labels.
+        converged: L-BFGS stopped by itself.
+    """
+
+    head: nn.Linear
+    l2: float
+    scores: dict[str, float]
+    converged: bool
+
+
+def fit_linear(
+    features_ND: Tensor,
+    labels_N: Tensor,
+    config: LinearConfig,
+    *,
+    standard: tuple[Tensor, Tensor],
+    num_classes: int,
+    seed: int,
+    validation: tuple[Tensor, Tensor] | None,
+) -> LinearFit:
+    """Fit a multinomial logistic regression (scikit-learn, L-BFGS) to standardised features.
+
+    Args:
+        features_ND: of the labelled training images, float.
+        labels_N: their labels, in [0, num_classes).
+        config: L2 strengths to choose from, folds.
+        standard: mean and standard deviation (D,) of features, from images whose labels are not looked at.
+        num_classes: K.
+        seed: the task's seed, for the folds.
+        validation: features and labels that choose among several strengths; None: cross-validation of the training labels.
+
+    Raises:
+        InputError: a class has no label, or too few for the folds.
+    """
+    x_ND, y_N = _standardised(features_ND, standard), labels_N.cpu().numpy()
+    present = np.bincount(y_N, minlength=num_classes)
+    if present.min() == 0:
+        raise InputError(f"class {int(present.argmin())} has no labelled image; raise data.labels (got {len(y_N)} for {num_classes} classes)")
+    scores: dict[str, float] = {}
+    if len(config.l2) > 1:
+        held_out = None if validation is None else (_standardised(validation[0], standard), validation[1].cpu().numpy())
+        scores = {f"{l2:g}": _score(x_ND, y_N, l2, config, seed, held_out, int(present.min())) for l2 in config.l2}
+    l2 = max(config.l2, key=lambda strength: (scores.get(f"{strength:g}", 0.0), strength))
+    model, converged = _fit(x_ND, y_N, l2, config)
+    return LinearFit(_as_head(model, standard, num_classes), l2, scores, converged)
+
+
+def _standardised(features_ND: Tensor, standard: tuple[Tensor, Tensor]) -> np.ndarray:
+    mean_D, std_D = (part.double().cpu() for part in standard)
+    return ((features_ND.double().cpu() - mean_D) / std_D).numpy()
+
+
+def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation (D,) of features, float64; a constant feature gets the deviation 1."""
+    std_D, mean_D = torch.std_mean(features_ND.double(), dim=0, correction=0)
+    return mean_D, torch.where(std_D > 1e-8, std_D, torch.ones_like(std_D))
+
+
+def _fit(x_ND: np.ndarray, y_N: np.ndarray, l2: float, config: LinearConfig) -> tuple[Any, bool]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = LogisticRegression(C=1.0 / l2, max_iter=config.max_iterations).fit(x_ND, y_N)
+    return model, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+
+
+def _score(
+    x_ND: np.ndarray,
+    y_N: np.ndarray,
+    l2: float,
+    config: LinearConfig,
+    seed: int,
+    held_out: tuple[np.ndarray, np.ndarray] | None,
+    fewest: int,
+) -> float:
+    """Return the accuracy that a strength reaches on held-out labels, or on average over stratified folds."""
+    from sklearn.model_selection import StratifiedKFold
+
+    if held_out is not None:
+        return float(_fit(x_ND, y_N, l2, config)[0].score(*held_out))
+    if fewest < config.folds:
+        raise InputError(f"a class has {fewest} labels, fewer than linear.folds ({config.folds}); lower linear.folds or give one linear.l2")
+    folds = StratifiedKFold(config.folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
+    return float(np.mean([_fit(x_ND[a], y_N[a], l2, config)[0].score(x_ND[b], y_N[b]) for a, b in folds.split(x_ND, y_N)]))
+
+
+def _as_head(model: Any, standard: tuple[Tensor, Tensor], num_classes: int) -> nn.Linear:
+    """Fold the standardisation into the weights; two classes become two rows of opposite sign."""
+    weight_KD, bias_K = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+    if len(weight_KD) == 1:
+        weight_KD, bias_K = torch.cat([-weight_KD, weight_KD]) / 2, torch.cat([-bias_K, bias_K]) / 2
+    mean_D, std_D = (part.cpu() for part in standard)
+    head = nn.Linear(weight_KD.shape[1], num_classes)
+    with torch.no_grad():
+        head.weight.copy_(weight_KD / std_D)
+        head.bias.copy_(bias_K - (weight_KD / std_D) @ mean_D)
+    return head

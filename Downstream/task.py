@@ -1,0 +1,116 @@
+"""Protocol `full`: the classification task that the loop trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from common.data.augment import apply, draw
+from common.data.datasets import Dataset, Images
+from common.data.loaders import DeviceImages
+from common.metrics.accuracy import mean_per_class, top1
+from common.models.features import evaluating
+from common.models.heads import Network
+from common.randomness import generator
+from common.tickets.rewind import capture, restore_
+from common.training.frozen import normalised_batches
+from Downstream.config import DownstreamConfig
+from Downstream.labels import Labelled
+
+
+class ClassificationTask:
+    """Cross-entropy on labelled images (implements `common.training.task.Task`).
+
+    Args:
+        config: batch size, augmentation, which epoch is selected.
+        network: backbone and linear head, on the device.
+        dataset: the target, for evaluation.
+        labelled: the images whose labels may be used.
+        device: where everything is computed.
+        seed: the task's seed.
+    """
+
+    main_metric = "top1"
+
+    def __init__(
+        self, config: DownstreamConfig, network: Network, dataset: Dataset, labelled: Labelled, device: torch.device, seed: int
+    ) -> None:
+        self.config, self.network, self.dataset, self.device, self.seed = config, network, dataset, device, seed
+        self.train_images = DeviceImages(labelled.train, device)
+        self.choosing = labelled.validation
+        self.size = labelled.train.images.shape[-1]
+        self.steps_per_epoch = self.train_images.steps_per_epoch(config.train.batch_size, drop_last=True)
+        self._best: dict[str, Any] = {}
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The prunable trunk."""
+        return self.network.backbone
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Every parameter, in one group."""
+        return [{"params": list(self.network.parameters())}]
+
+    def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images (N, C, H, W) float, labels (N,)), augmented anew for every epoch and batch."""
+        batch_size = self.config.train.batch_size
+        order = self.train_images.batches(self.seed, "task_order", round, epoch, batch_size=batch_size, drop_last=True, first_batch=first)
+        for number, indices in enumerate(order, start=first):
+            images, labels = self.train_images.take(indices)
+            draws = generator(self.seed, "task_views", round, epoch, number)
+            parameters = draw(self.config.augment, len(images), images.shape[2], images.shape[3], self.size, draws)
+            yield self.dataset.input.normalise(apply(images, parameters)), labels
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Return {"total": cross-entropy}."""
+        images, labels = batch
+        return {"total": functional.cross_entropy(self.network(images), labels)}
+
+    def after_step(self) -> None:
+        """Nothing follows the weights."""
+
+    def rewound(self) -> None:
+        """Nothing follows the weights."""
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Return top-1 and mean per-class accuracy on a split of the target."""
+        return classify(self.network, self.dataset.split(split), self.dataset, self.device)
+
+    def choose(self, done: int) -> None:
+        """At the end of an epoch, remember the network if it is the best so far on the labels that choose (the earlier of equals)."""
+        if self.config.select != "best" or self.choosing is None or done % self.steps_per_epoch:
+            return
+        value = classify(self.network, self.choosing, self.dataset, self.device)["top1"]
+        if value > self._best.get("value", -1.0):
+            self._best = {"value": value, "step": done, "network": capture(self.network)}
+
+    def take_best(self) -> dict[str, float]:
+        """Bring back the best network, if the recipe selects it; return what was chosen."""
+        if not self._best:
+            return {}
+        restore_(self.network, self._best["network"])
+        return {"selected_epoch": self._best["step"] / self.steps_per_epoch, "selected_value": self._best["value"]}
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """The best network so far."""
+        return self._best
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back the best network so far."""
+        self._best = dict(state)
+
+
+def classify(network: nn.Module, images: Images, dataset: Dataset, device: torch.device) -> dict[str, float]:
+    """Return top-1 and mean per-class accuracy of a network's logits, in eval mode, fractions."""
+    resident = DeviceImages(images, device)
+    with evaluating(network):
+        logits = [network(batch) for batch in normalised_batches(resident, dataset.input)]
+    logits_NK = torch.cat(logits)
+    return {
+        "top1": top1(logits_NK, resident.labels),
+        "mean_per_class": mean_per_class(logits_NK, resident.labels),
+    }

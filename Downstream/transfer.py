@@ -1,0 +1,177 @@
+"""One transfer: fill the backbone, train what the protocol trains, touch the test split once, write the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from common.cli import Invocation
+from common.data.datasets import Dataset, Images, load_data
+from common.data.loaders import DeviceImages
+from common.models.backbones import build_backbone
+from common.models.features import reestimate_norm_statistics_
+from common.models.heads import Network, linear_head
+from common.tickets.rewind import capture
+from common.tickets.weights_file import NetworkState, save_weights
+from common.training.checkpoint import load_checkpoint
+from common.training.device import choose_device, threads
+from common.training.frozen import features_of, normalised_batches
+from common.training.logs import Log
+from common.training.loop import Span
+from common.training.pretraining import describe_data
+from common.training.progress import Progress
+from common.training.results import Outcome, write_result
+from common.training.run import Run, is_done, open_run, recorded_threads
+from common.training.span import train_span
+from common.training.transfer import Start, start_
+from Downstream.config import DownstreamConfig
+from Downstream.labels import Labelled, labelled_images
+from Downstream.linear import fit_linear, standardisation
+from Downstream.task import ClassificationTask, classify
+
+
+@dataclass(frozen=True)
+class Arm:
+    """All that a transfer works on."""
+
+    config: DownstreamConfig
+    dataset: Dataset
+    labelled: Labelled
+    backbone: nn.Module
+    start: Start
+    device: torch.device
+
+
+def transfer(invocation: Invocation) -> None:
+    """Run one transfer, or continue it, or say that it is done.
+
+    Raises:
+        InputError: bad input; nothing is written.
+        RunError: a loss is not finite.
+    """
+    if is_done(invocation):
+        return
+    config = invocation.config
+    device = choose_device(config.train.device)
+    with threads(recorded_threads(invocation) or config.train.threads):
+        started = time.monotonic()
+        arm = build_arm(config, device)
+        with open_run(invocation, device) as run:
+            if run is None:
+                return
+            network, details = _linear(arm) if config.protocol == "linear" else _full(arm, run)
+            _finish(arm, run, network, details, seconds=time.monotonic() - started)
+
+
+def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
+    """Load the target, build the backbone, and fill it from the ticket or control.
+
+    Raises:
+        InputError: bad input of any kind; see `common.training.transfer.start_`.
+    """
+    dataset = load_data(config.data.name, root=config.data.root, download=config.data.download, size=config.data.size)
+    labelled = labelled_images(dataset, config.data, config.seed.task)
+    backbone = fresh_backbone(config, dataset)
+    start = start_(
+        backbone,
+        config.ticket,
+        dataset,
+        seed=config.seed.task,
+        start_weights=config.start.weights,
+        protocol=config.protocol,
+        accept_mismatch=config.data.accept_input_mismatch,
+    )
+    backbone.to(device)
+    if start.norm_statistics == "reestimate":
+        reestimate_norm_statistics_(backbone, normalised_batches(DeviceImages(dataset.train, device), dataset.input, equal=True))
+    return Arm(config, dataset, labelled, backbone, start, device)
+
+
+def fresh_backbone(config: DownstreamConfig, dataset: Dataset) -> nn.Module:
+    """Build the backbone with fresh random weights of the task's seed.
+
+    Raises:
+        InputError: unknown backbone or stem.
+    """
+    return build_backbone(
+        config.model.name,
+        stem=config.model.stem,
+        in_chans=dataset.input.channels,
+        seed=config.seed.task,
+        stream="fresh",
+        size=dataset.input.size,
+    )
+
+
+def _linear(arm: Arm) -> tuple[Network, dict[str, Any]]:
+    """Fit a linear head to the frozen backbone's features."""
+    config = arm.config
+    train = arm.labelled.train
+    chooses = arm.labelled.validation if config.evaluation.split == "test" else None
+    fit = fit_linear(
+        _features(arm, train),
+        train.labels,
+        config.linear,
+        standard=standardisation(_features(arm, arm.dataset.train)),
+        num_classes=len(arm.dataset.classes),
+        seed=config.seed.task,
+        validation=(_features(arm, chooses), chooses.labels) if chooses is not None else None,
+    )
+    details = {"l2": fit.l2, "l2_scores": fit.scores, "converged": fit.converged}
+    return Network(arm.backbone, fit.head.to(arm.device)), details
+
+
+def _features(arm: Arm, images: Images) -> torch.Tensor:
+    return features_of(arm.backbone, images, arm.dataset.input, arm.device)
+
+
+def _full(arm: Arm, run: Run) -> tuple[Network, dict[str, Any]]:
+    """Train every kept weight and a fresh linear head, the mask held."""
+    config = arm.config
+    head = linear_head(int(arm.backbone.num_features), len(arm.dataset.classes), seed=config.seed.task)
+    network = Network(arm.backbone, head.to(arm.device))
+    task = ClassificationTask(config, network, arm.dataset, arm.labelled, arm.device, config.seed.task)
+    resumed = load_checkpoint(run.checkpoint)
+    last, done = config.train.epochs * task.steps_per_epoch, resumed.step if resumed else 0
+    log = Log(run.path, resumed_at=(0, done), every=config.train.log_every, tensorboard=config.log.tensorboard)
+    try:
+        with Progress(run.name, last, done=done, show=config.log.progress) as progress:
+            train_span(
+                task, config, run, Span(0, 0, last), arm.start.mask, log=log, progress=progress, resumed=resumed, at_step=task.choose
+            )
+    finally:
+        log.close()
+    return network, dict(task.take_best())
+
+
+def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *, seconds: float) -> None:
+    """Measure once, keep the network where asked, write the result, mark the run done."""
+    config, split = arm.config, arm.config.evaluation.split
+    metrics = {f"{split}/{name}": value for name, value in classify(network, arm.dataset.split(split), arm.dataset, arm.device).items()}
+    if config.keep.trained != "none":
+        save_weights(run.path / "trained.safetensors", NetworkState.split(capture(network)))
+    ticket = arm.start.ticket
+    outcome = Outcome(
+        task="classification",
+        data=describe_data(arm.dataset),
+        split=split,
+        metric="top1",
+        metrics=metrics,
+        protocol=config.protocol,
+        density=arm.start.density,
+        control=arm.start.control,
+        ticket=ticket.digest if ticket else None,
+        mask_digest=arm.start.mask.digest() if arm.start.mask else None,
+        source=arm.start.source,
+        flags=arm.start.flags,
+        details={"labels": arm.labelled.count, "norm_statistics": arm.start.norm_statistics, **details},
+    )
+    result = write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
+    run.checkpoint.unlink(missing_ok=True)
+    run.mark(status="done")
+    print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} top1 {result['value']:.4f}")

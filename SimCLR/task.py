@@ -1,0 +1,105 @@
+"""The SimCLR task: network, views, loss and what a round is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.data.augment import two_views
+from common.data.datasets import Dataset
+from common.data.loaders import DeviceImages
+from common.metrics.knn import knn_accuracy
+from common.metrics.retrieval import retrieval_accuracy
+from common.models.features import extract_features
+from common.models.heads import Network
+from common.randomness import generator
+from common.training.frozen import features_of
+from SimCLR.config import SimCLRConfig
+from SimCLR.objective import nt_xent
+
+VIEW_SEED = 0
+EVALUATION_BATCH = 256
+
+
+class SimCLRTask:
+    """Contrastive pre-training on unlabelled images (implements `common.training.task.Task`).
+
+    Args:
+        config: objective, views, batch size.
+        network: backbone and projection head, on the device.
+        dataset: images; labels only judge the k-NN classifier, never the weights.
+        device: where everything is computed.
+        seed: the search's seed.
+    """
+
+    main_metric = "retrieval_accuracy"
+
+    def __init__(self, config: SimCLRConfig, network: Network, dataset: Dataset, device: torch.device, seed: int) -> None:
+        self.config, self.network, self.seed = config, network, seed
+        self.input = dataset.input
+        self.splits = {name: DeviceImages(dataset.split(name), device) for name in ("train", "validation")}
+        self.size = self.splits["train"].images.shape[-1]
+        self.steps_per_epoch = self.splits["train"].steps_per_epoch(config.train.batch_size, drop_last=True)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The prunable trunk."""
+        return self.network.backbone
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Every parameter of backbone and head, in one group."""
+        return [{"params": list(self.network.parameters())}]
+
+    def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield pairs of views, (N, C, H, W) float each, drawn anew for every round, epoch and batch."""
+        images = self.splits["train"]
+        batch_size = self.config.train.batch_size
+        order = images.batches(self.seed, "order", round, epoch, batch_size=batch_size, drop_last=True, first_batch=first)
+        for number, indices in enumerate(order, start=first):
+            draws = generator(self.seed, "views", round, epoch, number)
+            views = two_views(images.take(indices)[0], self.config.augment, self.size, draws)
+            yield self.input.normalise(views[0]), self.input.normalise(views[1])
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Return {"total": NT-Xent} of a pair of views."""
+        first, second = self.network(torch.cat(batch)).chunk(2)
+        return {"total": nt_xent(first, second, temperature=self.config.objective.temperature)}
+
+    def after_step(self) -> None:
+        """Nothing follows the weights in SimCLR."""
+
+    def rewound(self) -> None:
+        """Nothing follows the weights in SimCLR."""
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Return retrieval and k-NN accuracy of the backbone's features; the views' seed is the same for every run."""
+        images = self.splits[split]
+        config = self.config.evaluation
+        return {
+            "retrieval_accuracy": retrieval_accuracy(*self._view_features(images), batch=config.retrieval_batch),
+            "knn_accuracy": knn_accuracy(
+                self._features(images), images.labels, self._features(self.splits["train"]), self.splits["train"].labels, k=config.neighbours
+            ),
+        }
+
+    def _features(self, images: DeviceImages) -> Tensor:
+        return features_of(self.backbone, images, self.input, images.device)
+
+    def _view_features(self, images: DeviceImages) -> tuple[Tensor, Tensor]:
+        pairs = [
+            two_views(images.take(indices)[0], self.config.augment, self.size, generator(VIEW_SEED, "retrieval_views", number))
+            for number, indices in enumerate(images.evaluation_batches(EVALUATION_BATCH))
+        ]
+        first, second = (extract_features(self.backbone, (self.input.normalise(pair[i]) for pair in pairs)) for i in (0, 1))
+        return first, second
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Nothing beside network and optimizer."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing beside network and optimizer."""
+        del state
