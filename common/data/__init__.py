@@ -1,0 +1,1 @@
+"""Images: the catalogue of data sets, their fixed splits, resident loaders and batched augmentation."""

@@ -1,0 +1,124 @@
+"""Data sets in memory: uint8 images and labels by split, and `load_data`, which makes one from its name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from common.data.inputs import InputSpec
+from common.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split.
+
+    Attributes:
+        images: uint8 (N, C, H, W), on the CPU.
+        labels: int64 (N,), in 0 .. K-1, in the order of the data set's `classes`.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or len(self.images) != len(self.labels):
+            shapes = f"{tuple(self.images.shape)} and {tuple(self.labels.shape)}"
+            raise InputError(f"images and labels of shapes {shapes}, expected (N, C, H, W) and (N,)")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: torch.Tensor) -> Images:
+        """Return the images at `indices`, (M,) int64, in that order."""
+        return Images(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set or a class subset of one, divided into splits.
+
+    Attributes:
+        name: canonical name, such as `digits:0-5`.
+        classes: names of the classes, in the order of the labels.
+        input: what a network trained on these images expects of its pixels.
+        splits: `train`, `validation` and `test`.
+        split_hash: 16 hex digits over the original image indices of each split.
+        fingerprint: `<number of images>-<16 hex digits>` over the content, or over file names and sizes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    input: InputSpec
+    splits: Mapping[str, Images]
+    split_hash: str
+    fingerprint: str
+
+    def split(self, name: str) -> Images:
+        """Return one split.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        if name not in self.splits:
+            raise InputError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}")
+        return self.splits[name]
+
+    @property
+    def train(self) -> Images:
+        """The images that weights learn from."""
+        return self.split("train")
+
+    @property
+    def validation(self) -> Images:
+        """The images that choose."""
+        return self.split("validation")
+
+    @property
+    def test(self) -> Images:
+        """The images that are looked at once."""
+        return self.split("test")
+
+
+def content_fingerprint(splits: Mapping[str, Images]) -> str:
+    """Return `<number of images>-<16 hex digits>`: SHA-256 over names, shapes, pixels and labels of the splits."""
+    digest = hashlib.sha256()
+    for name in sorted(splits):
+        part = splits[name]
+        digest.update(f"{name}\0{tuple(part.images.shape)}\0".encode())
+        digest.update(part.images.contiguous().numpy().data)
+        digest.update(part.labels.contiguous().numpy().astype("<i8", copy=False).tobytes())
+    return f"{sum(map(len, splits.values()))}-{digest.hexdigest()[:16]}"
+
+
+def renumbered(labels: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
+    """Return labels of a class subset as 0 .. K-1: the position of each in the sorted `classes`."""
+    import torch
+
+    return torch.searchsorted(torch.tensor(classes, dtype=torch.int64), labels)
+
+
+def load_data(name: str, *, root: str | None = None, download: bool = False, size: int | None = None) -> Dataset:
+    """Load a data set of the catalogue.
+
+    Args:
+        name: its name, with an optional class subset: `digits`, `cifar10:6-9`.
+        root: folder that holds it; needed where the catalogue says so.
+        download: fetch it into `root` where the catalogue can.
+        size: side in pixels, for sets that are resized on loading.
+
+    Raises:
+        InputError: an unknown name or class, a root that is not given, is not there or does not hold the set, or a size that
+            does not apply.
+    """
+    from common.data.catalogue import Request, entry_of
+
+    entry = entry_of(name)
+    if size is not None and entry.input.size not in (None, size):
+        raise InputError(f"data.size: {name} has images of {entry.input.size} px, got {size}; leave data.size out")
+    return entry.load(Request(name, entry.classes, entry.input, root, download, size))

@@ -1,0 +1,1 @@
+"""What is measured on features and predictions: accuracy, k-nearest neighbours, retrieval."""

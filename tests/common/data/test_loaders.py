@@ -1,0 +1,52 @@
+"""Resident images: the order of an epoch, resuming inside one, evaluation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from common.data.datasets import Images
+from common.data.loaders import DeviceImages
+from common.errors import InputError
+
+
+@pytest.fixture
+def resident() -> DeviceImages:
+    images = torch.arange(23, dtype=torch.uint8).view(23, 1, 1, 1).expand(-1, 3, 4, 4)
+    return DeviceImages(Images(images, torch.arange(23)), "cpu")
+
+
+def test_an_order_is_a_permutation_of_its_own_for_every_epoch_and_round(resident: DeviceImages) -> None:
+    orders = [resident.order(1, "order", round, epoch) for round in range(2) for epoch in range(3)]
+    assert all(order.sort().values.tolist() == list(range(23)) for order in orders)
+    assert len({tuple(order.tolist()) for order in [*orders, resident.order(2, "order", 0, 0)]}) == 7
+    assert torch.equal(orders[0], resident.order(1, "order", 0, 0))
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(True, [5, 5, 5, 5]), (False, [5, 5, 5, 5, 3])])
+def test_batches_follow_the_order_and_resume(resident: DeviceImages, drop_last: bool, sizes: list[int]) -> None:
+    batches = list(resident.batches(1, "order", 0, 2, batch_size=5, drop_last=drop_last))
+    assert [len(batch) for batch in batches] == sizes
+    assert resident.steps_per_epoch(5, drop_last=drop_last) == len(sizes)
+    assert torch.equal(torch.cat(batches), resident.order(1, "order", 0, 2)[: sum(sizes)])
+    rest = list(resident.batches(1, "order", 0, 2, batch_size=5, drop_last=drop_last, first_batch=2))
+    assert len(rest) == len(sizes) - 2
+    assert all(torch.equal(a, b) for a, b in zip(rest, batches[2:], strict=True))
+
+
+def test_evaluation_keeps_the_order_and_every_image(resident: DeviceImages) -> None:
+    batches = list(resident.evaluation_batches(10))
+    assert [len(batch) for batch in batches] == [10, 10, 3]
+    assert torch.cat(batches).tolist() == list(range(23))
+    images, labels = resident.take(batches[2])
+    assert labels.tolist() == [20, 21, 22]
+    assert images[:, 0, 0, 0].tolist() == [20, 21, 22]
+    assert images.dtype == torch.uint8
+
+
+def test_a_set_smaller_than_a_batch_is_refused(resident: DeviceImages) -> None:
+    with pytest.raises(InputError, match=r"train.batch_size 24 is more than the 23 training images"):
+        resident.batches(0, "order", 0, 0, batch_size=24, drop_last=True)
+    assert resident.steps_per_epoch(24, drop_last=False) == 1
+    with pytest.raises(InputError, match=r"train.batch_size"):
+        resident.steps_per_epoch(0, drop_last=False)
