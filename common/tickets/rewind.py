@@ -34,7 +34,8 @@ def restore_(module: nn.Module, state: Mapping[str, Tensor], mask: Mask | None =
         mask: names relative to `module`; None restores densely.
 
     Raises:
-        TicketError: the state lacks a tensor, has one too many, or one of another shape.
+        TicketError: the state lacks a tensor, has one too many, or one of another shape, or the mask does not fit. The
+            network is unchanged.
     """
     own = module.state_dict()
     differing = sorted(set(own) ^ set(state)) or [name for name in own if own[name].shape != state[name].shape]
@@ -42,7 +43,8 @@ def restore_(module: nn.Module, state: Mapping[str, Tensor], mask: Mask | None =
         raise TicketError(
             f"the stored state does not fit the network: {differing[0]!r} differs ({len(differing)} tensors in all)"
         )
+    engine = None if mask is None else Hold(module.named_parameters(), mask)
     for name, tensor in own.items():
         tensor.copy_(state[name])
-    if mask is not None:
-        Hold(module.named_parameters(), mask).weights_()
+    if engine is not None:
+        engine.weights_()

@@ -1,0 +1,1 @@
+"""Grids of runs: what is to run, running it, and a report that says with statistics what came out. Needs no torch."""

@@ -1,0 +1,85 @@
+"""All that a report says, gathered from the plan and its files, before it is written in any form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import InputError
+from common.studies.analysis import Finding, Group, findings, group_rows
+from common.studies.estimate import run_seconds
+from common.studies.plan import Plan, is_done
+from common.studies.results import Note, Results, Row, read_results
+from common.studies.searches import SearchFinding, search_findings
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A report's content; `seconds` is what each finished run took, by job."""
+
+    plan: Plan
+    results: Results
+    findings: tuple[Finding, ...]
+    floors: tuple[Group, ...]
+    searches: tuple[SearchFinding, ...]
+    notes: tuple[Note, ...]
+    seconds: dict[str, float]
+
+    @property
+    def done(self) -> int:
+        """Number of finished runs."""
+        return sum(is_done(job) for job in self.plan.jobs)
+
+    @property
+    def every_row(self) -> tuple[Row, ...]:
+        """Results of transfers, floors and rounds."""
+        return (*self.results.rows, *self.results.rounds)
+
+
+def gather(plan: Plan) -> Contents:
+    """Read and analyse everything that a plan has left.
+
+    Raises:
+        InputError: see `common.studies.results.read_results`.
+    """
+    results = read_results(plan)
+    searches, damaged = search_findings(plan, results)
+    floors = [group_rows(rows, floor.name, None) for floor in plan.study.floors if (rows := results.of(floor.name))]
+    notes = (*results.notes, *damaged, *_mixed((*results.rows, *results.rounds)))
+    return Contents(plan, results, tuple(findings(plan, results)), tuple(floors), tuple(searches), notes, _seconds(plan))
+
+
+def distinct(rows: Iterable[Row], key: str) -> list[Any]:
+    """Return the different values of a field of results, in order of their text."""
+    texts = {json.dumps(row.result.get(key), sort_keys=True) for row in rows}
+    return [json.loads(text) for text in sorted(texts)]
+
+
+def _mixed(rows: Iterable[Row]) -> list[Note]:
+    """Name what should be one for all runs and is not; the numbers stand, a reader must know."""
+    listed, notes = list(rows), []
+    for key, words in (
+        ("commit", "commits"),
+        ("versions", "sets of package versions"),
+        ("device", "devices"),
+        ("threads", "thread counts"),
+    ):
+        found = distinct(listed, key)
+        if len(found) > 1:
+            notes.append(Note("flagged", "all runs", f"results come from {len(found)} different {words}"))
+    return notes
+
+
+def _seconds(plan: Plan) -> dict[str, float]:
+    taken: dict[str, float] = {}
+    seen = set()
+    for job in plan.jobs:
+        if is_done(job) and job.run not in seen:
+            seen.add(job.run)
+            try:
+                taken[job.id] = run_seconds(job.run)
+            except InputError:
+                continue  # named among the notes as damaged
+    return taken

@@ -1,0 +1,238 @@
+"""The study file: a grid of searches, transfers and floors, as frozen dataclasses.
+
+```yaml
+title: Tickets in SimCLR on digits
+question: Does a ticket keep what the representation is worth?
+seeds: [0, 1, 2]
+margin: 0.02
+searches:  {simclr: {folder: SimCLR, recipe: digits, rounds: 8}}
+transfers: {linear: {folder: Downstream, recipe: digits_linear, from: simclr, arms: {ticket: [4, 8], dense: [0], random: [8]}}}
+floors:    {raw_pixels: {folder: Downstream, recipe: digits_pixels}}
+expected:  {simclr: {seconds: 45}}
+```
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import InputError
+from common.studies.words import CONTROLS
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_FILLED = ("recipe", "out", "seed.ticket", "seed.task", "ticket.file", "ticket.control", "prune.rounds")
+"""Flags that the study itself writes; they cannot be set."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What every run of an entry shares: folder, recipe and overrides as (dotted key, text) pairs."""
+
+    name: str
+    folder: str
+    recipe: str
+    overrides: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Search(Entry):
+    """Searches for tickets, one per seed, rounds 0 to `rounds`."""
+
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Transfer(Entry):
+    """Tasks that start from the tickets of a search: for every control, the rounds it is run at."""
+
+    source: str
+    arms: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Floor(Entry):
+    """A task without a ticket, one per seed: what is had without any pre-training."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A whole study; `margin` is the non-inferiority margin, a fraction of the metric; `expected` are declared seconds."""
+
+    name: str
+    file: Path
+    title: str
+    question: str
+    seeds: tuple[int, ...]
+    margin: float
+    searches: tuple[Search, ...]
+    transfers: tuple[Transfer, ...]
+    floors: tuple[Floor, ...]
+    expected: Mapping[str, float]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Searches, transfers and floors, in this order."""
+        return (*self.searches, *self.transfers, *self.floors)
+
+
+def load_study(path: Path | str) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        InputError: the file is absent, no YAML, or holds an unknown key, name, control, round or value.
+    """
+    path = Path(path)
+    tree = _table(_parse(path), str(path))
+    _keys(tree, str(path), ("title", "question", "seeds", "margin"), ("searches", "transfers", "floors", "expected"))
+    searches = tuple(_search(name, value, f"{path}: searches.{name}") for name, value in _named(tree, "searches", path))
+    rounds = {search.name: search.rounds for search in searches}
+    transfers = tuple(
+        _transfer(name, value, f"{path}: transfers.{name}", rounds) for name, value in _named(tree, "transfers", path)
+    )
+    floors = tuple(_floor(name, value, f"{path}: floors.{name}") for name, value in _named(tree, "floors", path))
+    names = [entry.name for entry in (*searches, *transfers, *floors)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    _require(not twice, f"{path}: the name {', '.join(twice)} is used twice; every search, transfer and floor needs its own")
+    _require(bool(names), f"{path}: nothing to run; give searches, transfers or floors")
+    return Study(
+        path.stem,
+        path,
+        _text(tree["title"], f"{path}: title"),
+        _text(tree["question"], f"{path}: question"),
+        _integers(tree["seeds"], f"{path}: seeds"),
+        _fraction(tree["margin"], f"{path}: margin"),
+        searches,
+        transfers,
+        floors,
+        {name: _seconds(name, value, names, path) for name, value in _table(tree.get("expected"), f"{path}: expected").items()},
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without objects, and without keys that are written twice (the language would take the last one silently)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if isinstance(key, str) and keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(problem=f"the key {key!r} is written twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise InputError(f"cannot read the study {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise InputError(message)
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    _require(
+        isinstance(value, dict) and all(isinstance(key, str) for key in value),
+        f"{where}: expected names and values, got {value!r:.60}",
+    )
+    return dict(value)
+
+
+def _keys(table: Mapping[str, Any], where: str, needed: Iterable[str], optional: Iterable[str]) -> None:
+    known = (*needed, *optional)
+    for key in table:
+        _require(key in known, f"{where}: unknown key {key!r}; known keys are {', '.join(known)}")
+    for key in needed:
+        _require(table.get(key) is not None, f"{where}: the key {key!r} is missing")
+
+
+def _named(tree: Mapping[str, Any], kind: str, path: Path) -> list[tuple[str, Any]]:
+    table = _table(tree.get(kind), f"{path}: {kind}")
+    for name in table:
+        _require(bool(_NAME.fullmatch(name)), f"{path}: {kind}: the name {name!r} must be letters, digits, _ and -")
+    return list(table.items())
+
+
+def _entry(name: str, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    folder = _text(table["folder"], f"{where}.folder")
+    _require(bool(_MODULE.fullmatch(folder)), f"{where}.folder: got {folder!r}, expected a folder such as SimCLR or Downstream")
+    overrides = _overrides(_table(table.get("set"), f"{where}.set"), f"{where}.set")
+    return {"name": name, "folder": folder, "recipe": _text(table["recipe"], f"{where}.recipe"), "overrides": overrides}
+
+
+def _search(name: str, value: Any, where: str) -> Search:
+    table = _table(value, where)
+    _keys(table, where, ("folder", "recipe", "rounds"), ("set",))
+    rounds = table["rounds"]
+    _require(type(rounds) is int and rounds >= 0, f"{where}.rounds: got {rounds!r}, expected an integer >= 0")
+    return Search(**_entry(name, table, where), rounds=rounds)
+
+
+def _transfer(name: str, value: Any, where: str, rounds: Mapping[str, int]) -> Transfer:
+    table = _table(value, where)
+    _keys(table, where, ("folder", "recipe", "from", "arms"), ("set",))
+    source = table["from"]
+    _require(source in rounds, f"{where}.from: unknown search {source!r}; known searches are {', '.join(rounds) or 'none'}")
+    arms = []
+    for control, at in _table(table["arms"], f"{where}.arms").items():
+        _require(control in CONTROLS, f"{where}.arms: unknown control {control!r}; known controls are {', '.join(CONTROLS)}")
+        levels = _integers(at, f"{where}.arms.{control}")
+        limit = rounds[source]
+        _require(
+            max(levels) <= limit, f"{where}.arms.{control}: round {max(levels)}, but the search {source} ends with round {limit}"
+        )
+        arms.append((control, levels))
+    _require(bool(arms), f"{where}.arms: no arms; give at least ticket and dense")
+    return Transfer(**_entry(name, table, where), source=source, arms=tuple(arms))
+
+
+def _floor(name: str, value: Any, where: str) -> Floor:
+    table = _table(value, where)
+    _keys(table, where, ("folder", "recipe"), ("set",))
+    return Floor(**_entry(name, table, where))
+
+
+def _overrides(table: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:
+    for key, value in table.items():
+        _require(key not in _FILLED, f"{where}: {key} is filled in by the study itself; leave it out")
+        _require(not isinstance(value, dict), f"{where}: {key} holds a table; write dotted keys, such as train.epochs: 4")
+    return tuple((key, value if isinstance(value, str) else json.dumps(value, default=str)) for key, value in table.items())
+
+
+def _text(value: Any, where: str) -> str:
+    _require(isinstance(value, str) and bool(value.strip()), f"{where}: got {value!r}, expected text")
+    return " ".join(value.split())
+
+
+def _integers(value: Any, where: str) -> tuple[int, ...]:
+    whole = isinstance(value, list) and bool(value) and all(type(item) is int and item >= 0 for item in value)
+    _require(whole and len(set(value)) == len(value), f"{where}: got {value!r}, expected a list of different integers >= 0")
+    return tuple(value)
+
+
+def _fraction(value: Any, where: str) -> float:
+    _require(type(value) is float and 0 < value < 1, f"{where}: got {value!r}, expected a fraction in (0, 1)")
+    return float(value)
+
+
+def _seconds(name: str, value: Any, names: list[str], path: Path) -> float:
+    where = f"{path}: expected.{name}"
+    _require(name in names, f"{path}: expected: unknown name {name!r}; known names are {', '.join(names)}")
+    table = _table(value, where)
+    _keys(table, where, ("seconds",), ())
+    seconds = table["seconds"]
+    _require(type(seconds) in (int, float) and seconds > 0, f"{where}.seconds: got {seconds!r}, expected a number > 0")
+    return float(seconds)

@@ -1,0 +1,154 @@
+"""A report's files for programs: results.csv (one row per run), summary.csv (one row per arm and round), report.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from common.studies import statistics
+from common.studies.analysis import Comparison, Curve, Finding, Group
+from common.studies.contents import Contents, distinct
+from common.studies.plan import is_done
+from common.studies.provenance_page import command
+from common.studies.results import Row
+from common.studies.wording import against_dense, compared, headlines, reach
+from common.studies.words import label
+
+FORMAT = 1
+
+
+def results_csv(contents: Contents) -> str:
+    """Return one row per result: transfers, floors, and the rounds of searches."""
+    return _csv(_result(row) for row in contents.every_row)
+
+
+def summary_csv(contents: Contents) -> str:
+    """Return one row per transfer, arm and round, and per floor: mean, sample standard deviation, seeds, verdict."""
+    rows = [_summary(finding.transfer.name, group) for finding in contents.findings for group in finding.groups]
+    return _csv([*rows, *(_summary("floor", group) for group in contents.floors)])
+
+
+def report_json(contents: Contents, fingerprint: str) -> dict[str, Any]:
+    """Return everything that the page says, for programs."""
+    study = contents.plan.study
+    return {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "study": {
+            "name": study.name,
+            "title": study.title,
+            "question": study.question,
+            "seeds": list(study.seeds),
+            "margin": study.margin,
+        },
+        "thresholds": {"margin": study.margin, "alpha": statistics.ALPHA, "min_seeds": statistics.MIN_SEEDS},
+        "runs": {"total": len(contents.plan.jobs), "done": contents.done, "seconds": sum(contents.seconds.values())},
+        "transfers": [_finding(finding) for finding in contents.findings],
+        "floors": [_group(group) for group in contents.floors],
+        "searches": [asdict(search) for search in contents.searches],
+        "notes": [asdict(note) for note in contents.notes],
+        "provenance": {key: distinct(contents.every_row, key) for key in ("commit", "versions", "device", "threads", "data")},
+        "commands": [
+            {"run": job.id, "command": command(job), "directory": str(job.run), "status": "done" if is_done(job) else job.status}
+            for job in contents.plan.jobs
+        ],
+    }
+
+
+def _csv(rows: Iterable[dict[str, Any]]) -> str:
+    listed = list(rows)
+    text = io.StringIO()
+    if listed:
+        writer = csv.DictWriter(text, list(listed[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(listed)
+    return text.getvalue()
+
+
+def _result(row: Row) -> dict[str, Any]:
+    result, seed = row.result, row.result["seed"]
+    return {
+        "job": row.job.id, "kind": row.job.kind, "entry": row.job.entry, "folder": row.job.folder, "recipe": result["recipe"],
+        "control": result["control"], "round": row.round, "seed_ticket": seed.get("ticket"), "seed_task": seed.get("task"),
+        "density": row.density, "metric": result["metric"], "value": row.value, "higher_is_better": result["higher_is_better"],
+        "protocol": result["protocol"], "data": row.data, "split": result["split"], "split_hash": row.split_hash,
+        "labels": row.labels,
+        "flags": " ".join(map(str, result["flags"])), "seconds": result["seconds"], "device": result["device"],
+        "threads": result.get("threads"), "commit": result.get("commit"), "ticket": result.get("ticket"),
+        "mask_digest": result.get("mask_digest"), "file": str(row.file),
+    }  # fmt: skip
+
+
+def _summary(transfer: str, group: Group) -> dict[str, Any]:
+    return {
+        "transfer": transfer, "control": group.control, "round": group.round, "density": group.density, "n": group.n,
+        "seeds": " ".join(map(str, sorted(group.values))), "mean": group.mean, "deviation": group.deviation,
+        "winning": group.winning, "flags": " ".join(group.flags),
+    }  # fmt: skip
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    first = finding.first
+    shared = (
+        {} if first is None else {key: first.result[key] for key in ("protocol", "metric", "data", "split", "higher_is_better")}
+    )
+    return {
+        "name": finding.transfer.name,
+        "from": finding.transfer.source,
+        "labels": first.labels if first is not None else None,
+        **shared,
+        "in_words": headlines(finding),
+        "groups": [_group(group) for group in finding.groups],
+        "floors": [group.control for group in finding.floors],
+        "curves": [_curve(curve) for curve in finding.curves],
+        "against_dense": [
+            {"control": group.control, "round": group.round, "verdict": group.winning,
+             "in_words": against_dense(group, finding.dense, higher_is_better=finding.higher_is_better)}
+            for group in finding.groups if group.winning is not None
+        ],
+        "comparisons": [_comparison(comparison) for comparison in finding.comparisons],
+        "non_inferiority": [asdict(level) for level in finding.non_inferiority],
+    }  # fmt: skip
+
+
+def _group(group: Group) -> dict[str, Any]:
+    told = asdict(group)
+    return {
+        **told,
+        "values": {str(seed): value for seed, value in group.values.items()},
+        "flags": list(group.flags),
+        "n": group.n,
+    }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {**asdict(curve), "in_words": f"{label(curve.control)} {reach(curve)}"}
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "round": comparison.round,
+        "density": comparison.ticket.density,
+        "other": comparison.other.control,
+        "is_floor": comparison.is_floor,
+        "relation": comparison.relation,
+        "difference": comparison.difference,
+        "in_words": compared(comparison),
+    }
+
+
+def verdict_lines(report: dict[str, Any]) -> list[str]:
+    """Return the verdicts of a report.json as lines for a terminal."""
+    lines: list[str] = []
+    for transfer in report["transfers"]:
+        lines.append(f"{transfer['name']}:")
+        lines += [f"  {line}" for line in transfer["in_words"]]
+        rows: Sequence[dict[str, Any]] = [row for row in transfer["against_dense"] if row["control"] == "ticket"]
+        for row in rows:
+            lines.append(f"  {row['in_words']}")
+            others = [c for c in transfer["comparisons"] if c["round"] == row["round"] and c["other"] != "dense"]
+            lines += [f"    {comparison['in_words']}" for comparison in others]
+    return lines

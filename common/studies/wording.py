@@ -1,0 +1,127 @@
+"""Findings in sentences. What the numbers show is said as it is, also where a control is better or nothing separates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.studies import statistics
+from common.studies.analysis import NO_RESULT, NO_VERDICT, Comparison, Curve, Finding, Group, NonInferiority
+from common.studies.words import WHOLE, counted, label, number, percent, spread
+
+_FEW = f"fewer than {statistics.MIN_SEEDS} seeds on a side, no verdict"
+_SAW = "no verdict: the source saw the target's labels"
+
+
+def about(group: Group) -> str:
+    """Return a group's mean and deviation: .568 ± .028."""
+    return spread(group.mean, group.deviation)
+
+
+def compared(comparison: Comparison) -> str:
+    """Say how the ticket stands to another arm or a floor at one level."""
+    ticket, other = comparison.ticket, comparison.other
+    name = f"the floor {label(other.control)}" if comparison.is_floor else label(other.control)
+    masked = not comparison.is_floor and other.control not in WHOLE
+    if masked and abs(other.density - ticket.density) > 0.01 * ticket.density:
+        name += f", which keeps {percent(other.density)}"
+    level = f"at {percent(ticket.density)} of weights the ticket ({about(ticket)})"
+    if comparison.relation in (statistics.ABOVE, statistics.BELOW):
+        return f"{level} is {comparison.relation} {name} ({about(other)})"
+    if comparison.relation == statistics.TOGETHER:
+        return f"{level} is not separated from {name} ({about(other)})"
+    why = _SAW if comparison.relation == NO_VERDICT else _FEW
+    return f"{level} against {name} ({about(other)}): {why}"
+
+
+def against_dense(group: Group, dense: Group | None, *, higher_is_better: bool) -> str:
+    """Say whether an arm wins at one level, with the threshold it had to reach."""
+    level = f"at {percent(group.density)} of weights the {label(group.control)} ({about(group)})"
+    if dense is None:
+        return f"{level} has no dense runs to be compared with"
+    if group.winning == NO_VERDICT:
+        return f"{level} against dense ({about(dense)}): {_SAW}"
+    if group.winning == statistics.FEW or dense.deviation is None:
+        return f"{level} against dense ({about(dense)}): fewer than {statistics.MIN_SEEDS} dense seeds, no verdict"
+    threshold = dense.mean - dense.deviation if higher_is_better else dense.mean + dense.deviation
+    needed = f"at least {number(threshold)}, dense ({about(dense)}) less one deviation"
+    if not higher_is_better:
+        needed = f"at most {number(threshold)}, dense ({about(dense)}) and one deviation"
+    return f"{level} {'wins' if group.winning == statistics.WINNING else 'does not win'}: it needs {needed}"
+
+
+def reach(curve: Curve) -> str:
+    """Say how far an arm wins."""
+    if curve.verdict == NO_RESULT:
+        return "no results yet"
+    if curve.verdict:
+        return _SAW if curve.verdict == NO_VERDICT else f"fewer than {statistics.MIN_SEEDS} dense seeds, no verdict"
+    missing = f"; {counted(curve.planned - curve.levels, 'level')} without a result" if curve.levels < curve.planned else ""
+    if curve.largest is None:
+        return f"wins at none of {counted(curve.levels, 'level')}{missing}"
+    text = f"wins down to {percent(curve.largest)} of weights ({percent(1 - curve.largest)} sparsity)"
+    if curve.without_gap is None:
+        return f"{text}, but not at its densest level{missing}"
+    if curve.without_gap != curve.largest:
+        return f"{text}; without a gap down to {percent(curve.without_gap)}{missing}"
+    return f"{text}, without a gap{missing}"
+
+
+def tested(level: NonInferiority, margin: float) -> str:
+    """Say what the paired test of one level shows."""
+    if level.verdict == NO_VERDICT:
+        return _SAW
+    if level.bound is None:
+        return f"fewer than {statistics.MIN_SEEDS} pairs, no verdict"
+    if level.verdict == statistics.NON_INFERIOR:
+        return f"at most {number(margin)} worse than dense"
+    return "not shown; this does not mean that it is worse"
+
+
+def headlines(finding: Finding) -> list[str]:
+    """Return what a transfer shows in a few sentences, the ticket first."""
+    lines = [f"{label(curve.control).capitalize()} {reach(curve)}." for curve in finding.curves if curve.control == "ticket"]
+    others: dict[str, list[Comparison]] = {}
+    for comparison in finding.comparisons:
+        if comparison.other.control != "dense":
+            others.setdefault(comparison.other.control, []).append(comparison)
+    lines += [_against(name, comparisons) for name, comparisons in others.items()]
+    lines += _shown(finding.non_inferiority)
+    also = [curve for curve in finding.curves if curve.control != "ticket" and curve.largest is not None]
+    lines += [f"{label(curve.control).capitalize()} also {reach(curve)}." for curve in also]
+    return lines or ["No results yet."]
+
+
+def _shown(levels: Sequence[NonInferiority]) -> list[str]:
+    tests = [level for level in levels if level.bound is not None]
+    if not tests:
+        return []
+    shown = [percent(level.density) for level in tests if level.verdict == statistics.NON_INFERIOR]
+    if shown:
+        return [f"Non-inferior to dense, within the study's margin, at {_places(shown, len(tests))} of weights."]
+    return [f"Non-inferiority to dense, within the study's margin, is shown at none of {counted(len(tests), 'level')}."]
+
+
+def _against(name: str, comparisons: Sequence[Comparison]) -> str:
+    kind = "the floor " if comparisons[0].is_floor else ""
+    order = (statistics.ABOVE, statistics.TOGETHER, statistics.BELOW, statistics.FEW, NO_VERDICT)
+    places = {relation: [percent(c.ticket.density) for c in comparisons if c.relation == relation] for relation in order}
+    said = {
+        statistics.ABOVE: "above it",
+        statistics.TOGETHER: "not separated from it",
+        statistics.BELOW: "below it",
+        statistics.FEW: "without a verdict (too few seeds)",
+        NO_VERDICT: "without a verdict (the source saw the target's labels)",
+    }
+    parts = [f"{said[relation]} at {_places(levels, len(comparisons))}" for relation, levels in places.items() if levels]
+    return f"Against {kind}{label(name)}, the ticket is {'; '.join(parts)} of weights."
+
+
+def _places(levels: Sequence[str], compared_at: int) -> str:
+    """Name levels; all of many are named by the first and the last."""
+    if len(levels) == compared_at > 2:
+        return f"all {compared_at} levels from {levels[0]} to {levels[-1]}"
+    return _listed(levels)
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
