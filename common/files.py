@@ -44,6 +44,7 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
     Raises:
         InputError: the folder cannot be created or written.
+        OSError: writing failed on the way, for example on a full disk.
     """
     path = Path(path)
     try:
@@ -58,8 +59,6 @@ def write_bytes(path: Path | str, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another output folder with --out") from error
     finally:
         Path(temporary).unlink(missing_ok=True)
     sync_folder(path.parent)

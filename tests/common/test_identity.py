@@ -1,0 +1,90 @@
+"""Where a run lives: what is part of its identity, and what is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from common.cli import Command, resolve
+from common.errors import InputError
+from common.identity import run_directory, ticket_seed
+from Downstream.main import COMMAND as DOWNSTREAM
+from SimCLR.main import COMMAND as SIMCLR
+
+
+def directory(command: Command, *words: str) -> Path:
+    return run_directory(resolve(command, list(words)))
+
+
+def test_the_hash_is_sha256_of_version_folder_and_identity_fields() -> None:
+    invocation = resolve(SIMCLR, ["--seed.ticket=3", "--seed.task=4"])
+    left_out = {"seed", "out"}
+    inner = {("data", "root"), ("data", "download"), ("train", "device"), ("train", "threads"), ("train", "checkpoint_every")}
+    inner |= {("train", "log_every"), ("log", "tensorboard"), ("log", "progress")}
+
+    def values(config: object, group: str = "") -> dict:
+        tree = {}
+        for name, value in vars(config).items():
+            if (group, name) in inner or (not group and name == "out"):
+                continue
+            if hasattr(value, "__dataclass_fields__"):
+                tree[name] = {} if name in left_out else values(value, name)
+            else:
+                tree[name] = list(value) if isinstance(value, tuple) else value
+        return tree
+
+    text = json.dumps([1, "SimCLR", values(invocation.config)], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    expected = hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert run_directory(invocation) == Path(f"runs/SimCLR/digits-{expected}/seed3-4")
+
+
+@pytest.mark.parametrize(
+    "words", [["--train.device=cpu"], ["--train.threads=2"], ["--log.progress=false"], ["--data.download=true"], ["--train.log_every=7"]]
+)
+def test_what_does_not_change_a_result_does_not_change_the_run(words: list[str]) -> None:
+    assert directory(SIMCLR, *words) == directory(SIMCLR)
+
+
+@pytest.mark.parametrize("words", [["--prune.rate=0.5"], ["--optim.lr=0.3"], ["--data.name=digits:0-4"], ["--train.epochs=3"]])
+def test_what_changes_a_result_changes_the_run(words: list[str]) -> None:
+    assert directory(SIMCLR, *words) != directory(SIMCLR)
+
+
+def test_a_ticket_enters_by_run_and_round_before_it_exists() -> None:
+    search = directory(SIMCLR, "--seed.ticket=2")
+    words = [f"--ticket.file={search}/round_05/ticket.safetensors"]
+    assert ticket_seed(resolve(DOWNSTREAM, words).config) == 2
+    found = directory(DOWNSTREAM, *words)
+    assert found.name == "seed2-0"
+    elsewhere = directory(DOWNSTREAM, f"--ticket.file=/elsewhere/{search}/round_05/ticket.safetensors")
+    assert elsewhere == found
+    other_seed = directory(DOWNSTREAM, f"--ticket.file={directory(SIMCLR, '--seed.ticket=3')}/round_05/ticket.safetensors")
+    assert (other_seed.parent, other_seed.name) == (found.parent, "seed3-0")
+    assert directory(DOWNSTREAM, f"--ticket.file={search}/round_06/ticket.safetensors").parent != found.parent
+
+
+def test_a_ticket_that_moved_out_of_its_run_enters_by_its_digest(small_search: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "t.safetensors"
+    moved.write_bytes((small_search / "round_01/ticket.safetensors").read_bytes())
+    a = directory(DOWNSTREAM, f"--ticket.file={moved}")
+    assert a.name == "seed0-0"
+    assert a != directory(DOWNSTREAM, f"--ticket.file={small_search}/round_01/ticket.safetensors")
+
+
+def test_a_seed_that_contradicts_the_ticket_is_refused() -> None:
+    search = directory(SIMCLR, "--seed.ticket=2")
+    with pytest.raises(InputError, match=r"seed\.ticket is 1, but .* was found with seed 2"):
+        directory(DOWNSTREAM, f"--ticket.file={search}/round_05/ticket.safetensors", "--seed.ticket=1")
+
+
+def test_given_weights_enter_by_content(tmp_path: Path) -> None:
+    for name, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (directory(SIMCLR, f"--start.weights={tmp_path / name}") for name in ("a.pt", "b.pt", "c.pt"))
+    assert a == b
+    assert a != c
+    with pytest.raises(InputError, match="cannot read"):
+        directory(SIMCLR, f"--start.weights={tmp_path / 'none.pt'}")
