@@ -41,7 +41,6 @@ _RC: dict[Any, Any] = {
     "font.size": 10,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -49,7 +48,6 @@ _RC: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.axisbelow": True,
     "axes.titlesize": 10,
     "legend.frameon": False,
 }

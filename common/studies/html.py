@@ -30,6 +30,7 @@ figure { margin: 1.2rem 0; } figure svg { width: 100%; height: auto; display: bl
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; margin: .6rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--soft); border-bottom-width: 2px; white-space: nowrap; }
+td:last-child { white-space: nowrap; } td:has(code) { white-space: normal; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 td.good { color: var(--good); font-weight: 600; } td.bad { color: var(--bad); font-weight: 600; }
 code { font: .82rem/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }

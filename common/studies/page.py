@@ -137,7 +137,7 @@ def _reached(finding: Finding) -> Markup:
         (
             label(curve.control),
             reach(curve),
-            *("" if kept is None else percent(1 - kept) for kept in (curve.largest, curve.without_gap)),
+            *("none" if kept is None else percent(1 - kept) for kept in (curve.largest, curve.without_gap)),
         )
         for curve in finding.curves
     ]

@@ -44,7 +44,7 @@ class ProgressLine:
     def ended(self, name: str, what: str, left: float | None) -> None:
         """Count one job and say how it ended; `left` are the estimated seconds until all have."""
         self._done += 1
-        remaining = f"about {duration(left)} left" if left else ""
+        remaining = _remaining(left)
         if self._bar is None:
             line = f"[{self._done}/{self._total}] {name} {what}"
             print(f"{line}, {remaining}" if remaining else line, file=sys.stderr, flush=True)
@@ -53,9 +53,18 @@ class ProgressLine:
         if not what.startswith("done"):
             self.say(f"{name} {what}")
 
+    def waiting(self, left: float | None) -> None:
+        """Bring the time left up to date on a terminal."""
+        if self._bar is not None:
+            self._bar.update(self._task, left=_remaining(left))
+
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         if self._bar is None:
             print(text, file=sys.stderr, flush=True)
         else:
             self._bar.console.print(text, markup=False, highlight=False)
+
+
+def _remaining(left: float | None) -> str:
+    return f"about {duration(left)} left" if left else ""

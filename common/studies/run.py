@@ -75,7 +75,7 @@ class _Scheduler:
             self._assign()
             if not any(worker.job for worker in self._workers):
                 break
-            event = self._next_event()
+            event = self._next_event(progress)
             if event.worker not in self._workers:
                 continue  # the end of one that was closed on purpose
             if event.report is None:
@@ -95,11 +95,12 @@ class _Scheduler:
                 worker.stop()
         self._workers.clear()
 
-    def _next_event(self) -> Event:
+    def _next_event(self, progress: ProgressLine) -> Event:
         while True:
             try:
                 return self._events.get(timeout=1.0)  # with a timeout, so that signals are answered
             except queue.Empty:
+                progress.waiting(self._time_left())
                 for worker in self._workers:
                     if worker.is_dead():  # its children may keep its output open
                         return Event(worker, None)

@@ -1,0 +1,57 @@
+"""Time and disk: measured before declared before unknown, and the clock along the longest chain."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.studies.estimate import chains, estimates, forecast, run_seconds, wall_time
+from common.studies.plan import Job
+
+
+def _job(name, needs=()):
+    return Job(name, "search", "e", "F", (), 0, needs=tuple(needs))
+
+
+def test_chains_count_what_waits():
+    jobs = [_job("a"), _job("b", ["a"]), _job("c", ["a"]), _job("d", ["b"])]
+    assert chains(jobs, {"a": 10, "b": 1, "c": 5, "d": 2}) == {"a": 15, "b": 3, "c": 5, "d": 2}
+
+
+def test_the_clock_by_hand():
+    jobs = [_job("a"), _job("b"), _job("c"), _job("d", ["a"])]
+    seconds = {"a": 4.0, "b": 3.0, "c": 3.0, "d": 5.0}
+    assert wall_time(jobs, seconds, 1) == 15
+    assert wall_time(jobs, seconds, 2) == 9  # a then d; beside them b then c
+    assert wall_time(jobs, seconds, 9) == 9
+
+
+def test_declared_and_unknown(toys):
+    plan = toys.plan(expected={"find": {"seconds": 40}})
+    known = estimates(plan)
+    assert (known["find"].seconds, known["find"].basis) == (40.0, "declared")
+    assert (known["linear"].seconds, known["linear"].basis, known["linear"].bytes) == (None, "unknown", None)
+    assert forecast(plan, known, 2).core_seconds is None
+
+
+def test_measured_runs_replace_what_is_declared(written, toys):
+    expected = {name: {"seconds": 1000} for name in ("find", "linear", "pixels")}
+    plan = toys.plan(expected=expected, seeds=[0, 1, 2, 3])
+    known = estimates(plan)
+    assert known["find"].basis == "measured"
+    assert known["find"].seconds == pytest.approx(3 * 1.5)  # three rounds of 1.5 s, not the last one alone
+    assert known["linear"].seconds == 1.5
+    assert known["find"].bytes
+    left = forecast(plan, known, 1)
+    assert left.core_seconds == left.wall_seconds == pytest.approx(4.5 + 6 * 1.5 + 1.5)
+    assert forecast(plan, known, 8).wall_seconds == pytest.approx(4.5 + 1.5)
+
+
+def test_runs_of_the_same_recipe_with_other_settings_are_a_guess(written, toys):
+    changed = {"find": {"folder": "ToySearch", "recipe": "toy", "rounds": 2, "set": {"a": 1}}}
+    known = estimates(toys.plan(searches=changed, transfers=None))
+    assert (known["find"].seconds, known["find"].basis) == (4.5, "measured")
+
+
+def test_a_finished_search_took_all_its_rounds(written):
+    assert run_seconds(written.of("find")[0].run) == 4.5
+    assert run_seconds(written.of("pixels")[0].run) == 1.5
