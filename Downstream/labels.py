@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from common.config import LabelledDataConfig
 from common.data.datasets import Dataset, Images
 from common.data.splits import labelled_subset
+from common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,26 @@ class Labelled:
     def count(self) -> int:
         """Labels in all."""
         return len(self.train) + (len(self.validation) if self.validation is not None else 0)
+
+
+def check_labels(labelled: Labelled, num_classes: int, at_least: int) -> None:
+    """Refuse labels that a head cannot be fitted to.
+
+    Args:
+        labelled: what may be used.
+        num_classes: classes of the target.
+        at_least: labels that every class needs, >= 1.
+
+    Raises:
+        InputError: a class has fewer.
+    """
+    per_class = labelled.train.labels.bincount(minlength=num_classes)
+    fewest = int(per_class.argmin())
+    if int(per_class[fewest]) < at_least:
+        raise InputError(
+            f"data.labels: class {fewest} of {num_classes} has {int(per_class[fewest])} training labels, expected at least {at_least}; "
+            f"raise data.labels{', lower linear.folds or give one linear.l2' if at_least > 1 else ''}"
+        )
 
 
 def labelled_images(dataset: Dataset, config: LabelledDataConfig, seed: int) -> Labelled:

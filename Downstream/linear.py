@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
 from common.randomness import derive_seed
 from Downstream.config import LinearConfig
 
@@ -56,17 +55,14 @@ def fit_linear(
         seed: the task's seed, for the folds.
         validation: features and labels that choose among several strengths; None: cross-validation of the training labels.
 
-    Raises:
-        InputError: a class has no label, or too few for the folds.
+    Returns:
+        The head, and what was chosen. Every class needs a label, and `config.folds` of them where folds choose (`check_labels`).
     """
     x_ND, y_N = _standardised(features_ND, standard), labels_N.cpu().numpy()
-    present = np.bincount(y_N, minlength=num_classes)
-    if present.min() == 0:
-        raise InputError(f"class {int(present.argmin())} has no labelled image; raise data.labels (got {len(y_N)} for {num_classes} classes)")
     scores: dict[str, float] = {}
     if len(config.l2) > 1:
         held_out = None if validation is None else (_standardised(validation[0], standard), validation[1].cpu().numpy())
-        scores = {f"{l2:g}": _score(x_ND, y_N, l2, config, seed, held_out, int(present.min())) for l2 in config.l2}
+        scores = {f"{l2:g}": _score(x_ND, y_N, l2, config, seed, held_out) for l2 in config.l2}
     l2 = max(config.l2, key=lambda strength: (scores.get(f"{strength:g}", 0.0), strength))
     model, converged = _fit(x_ND, y_N, l2, config)
     return LinearFit(_as_head(model, standard, num_classes), l2, scores, converged)
@@ -100,15 +96,12 @@ def _score(
     config: LinearConfig,
     seed: int,
     held_out: tuple[np.ndarray, np.ndarray] | None,
-    fewest: int,
 ) -> float:
     """Return the accuracy that a strength reaches on held-out labels, or on average over stratified folds."""
     from sklearn.model_selection import StratifiedKFold
 
     if held_out is not None:
         return float(_fit(x_ND, y_N, l2, config)[0].score(*held_out))
-    if fewest < config.folds:
-        raise InputError(f"a class has {fewest} labels, fewer than linear.folds ({config.folds}); lower linear.folds or give one linear.l2")
     folds = StratifiedKFold(config.folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
     return float(np.mean([_fit(x_ND[a], y_N[a], l2, config)[0].score(x_ND[b], y_N[b]) for a, b in folds.split(x_ND, y_N)]))
 

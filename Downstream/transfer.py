@@ -27,10 +27,10 @@ from common.training.pretraining import describe_data
 from common.training.progress import Progress
 from common.training.results import Outcome, write_result
 from common.training.run import Run, is_done, open_run, recorded_threads
-from common.training.span import train_span
+from common.training.span import check_durations, train_span
 from common.training.transfer import Start, start_
 from Downstream.config import DownstreamConfig
-from Downstream.labels import Labelled, labelled_images
+from Downstream.labels import Labelled, check_labels, labelled_images
 from Downstream.linear import fit_linear, standardisation
 from Downstream.task import ClassificationTask, classify
 
@@ -61,10 +61,11 @@ def transfer(invocation: Invocation) -> None:
     with threads(recorded_threads(invocation) or config.train.threads):
         started = time.monotonic()
         arm = build_arm(config, device)
+        task = _full_task(arm) if config.protocol == "full" else None
         with open_run(invocation, device) as run:
             if run is None:
                 return
-            network, details = _linear(arm) if config.protocol == "linear" else _full(arm, run)
+            network, details = _linear(arm) if task is None else _full(arm, task, run)
             _finish(arm, run, network, details, seconds=time.monotonic() - started)
 
 
@@ -76,6 +77,8 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     """
     dataset = load_data(config.data.name, root=config.data.root, download=config.data.download, size=config.data.size)
     labelled = labelled_images(dataset, config.data, config.seed.task)
+    chooses_by_folds = config.protocol == "linear" and len(config.linear.l2) > 1 and chooser(labelled, config) is None
+    check_labels(labelled, len(dataset.classes), config.linear.folds if chooses_by_folds else 1)
     backbone = fresh_backbone(config, dataset)
     start = start_(
         backbone,
@@ -90,6 +93,11 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     if start.norm_statistics == "reestimate":
         reestimate_norm_statistics_(backbone, normalised_batches(DeviceImages(dataset.train, device), dataset.input, equal=True))
     return Arm(config, dataset, labelled, backbone, start, device)
+
+
+def chooser(labelled: Labelled, config: DownstreamConfig) -> Images | None:
+    """Return the images whose labels choose among L2 strengths; None where folds of the training labels do."""
+    return labelled.validation if config.evaluation.split == "test" else None
 
 
 def fresh_backbone(config: DownstreamConfig, dataset: Dataset) -> nn.Module:
@@ -112,7 +120,7 @@ def _linear(arm: Arm) -> tuple[Network, dict[str, Any]]:
     """Fit a linear head to the frozen backbone's features."""
     config = arm.config
     train = arm.labelled.train
-    chooses = arm.labelled.validation if config.evaluation.split == "test" else None
+    chooses = chooser(arm.labelled, config)
     fit = fit_linear(
         _features(arm, train),
         train.labels,
@@ -130,12 +138,19 @@ def _features(arm: Arm, images: Images) -> torch.Tensor:
     return features_of(arm.backbone, images, arm.dataset.input, arm.device)
 
 
-def _full(arm: Arm, run: Run) -> tuple[Network, dict[str, Any]]:
-    """Train every kept weight and a fresh linear head, the mask held."""
+def _full_task(arm: Arm) -> ClassificationTask:
+    """Put a fresh linear head on the backbone and make the task."""
     config = arm.config
     head = linear_head(int(arm.backbone.num_features), len(arm.dataset.classes), seed=config.seed.task)
     network = Network(arm.backbone, head.to(arm.device))
     task = ClassificationTask(config, network, arm.dataset, arm.labelled, arm.device, config.seed.task)
+    check_durations(config, task.steps_per_epoch)
+    return task
+
+
+def _full(arm: Arm, task: ClassificationTask, run: Run) -> tuple[Network, dict[str, Any]]:
+    """Train every kept weight and the head, the mask held."""
+    config = arm.config
     resumed = load_checkpoint(run.checkpoint)
     last, done = config.train.epochs * task.steps_per_epoch, resumed.step if resumed else 0
     log = Log(run.path, resumed_at=(0, done), every=config.train.log_every, tensorboard=config.log.tensorboard)
@@ -146,7 +161,7 @@ def _full(arm: Arm, run: Run) -> tuple[Network, dict[str, Any]]:
             )
     finally:
         log.close()
-    return network, dict(task.take_best())
+    return task.network, dict(task.take_best())
 
 
 def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *, seconds: float) -> None:

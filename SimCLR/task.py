@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from common.config import require
 from common.data.augment import two_views
 from common.data.datasets import Dataset
 from common.data.loaders import DeviceImages
@@ -43,6 +44,14 @@ class SimCLRTask:
         self.splits = {name: DeviceImages(dataset.split(name), device) for name in ("train", "validation")}
         self.size = self.splits["train"].images.shape[-1]
         self.steps_per_epoch = self.splits["train"].steps_per_epoch(config.train.batch_size, drop_last=True)
+        self._check_evaluation()
+
+    def _check_evaluation(self) -> None:
+        """Refuse, before anything is trained, an evaluation that has too few images."""
+        asked = self.config.evaluation
+        for name, wanted, split in (("retrieval_batch", asked.retrieval_batch, "validation"), ("neighbours", asked.neighbours, "train")):
+            there = len(self.splits[split])
+            require(wanted <= there, f"evaluation.{name}", wanted, f"no more than the {there} {split} images")
 
     @property
     def backbone(self) -> nn.Module:

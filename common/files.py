@@ -43,10 +43,12 @@ def write_bytes(path: Path | str, content: bytes) -> None:
     A reader sees the old content or the new one, never a part; a crash leaves the old one.
 
     Raises:
-        InputError: the folder cannot be created or written.
+        InputError: the folder cannot be created or written, or the path is a folder itself.
         OSError: writing failed on the way, for example on a full disk.
     """
     path = Path(path)
+    if os.path.isdir(path):
+        raise InputError(f"cannot write {path}: it is a folder; choose another output folder with --out")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)

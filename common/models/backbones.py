@@ -33,7 +33,7 @@ def build_backbone(
     """Build a backbone with fresh random weights.
 
     Args:
-        name: `resnet_digits`, a CIFAR ResNet (`resnet20`, `resnet20_a` ...), `pixels`, or a timm model (`resnet18`, `resnet50` ...).
+        name: `resnet_digits`, a CIFAR ResNet (`resnet20`, `resnet20_a` ...), `pixels`, or a timm model (`resnet18` ...).
         stem: "3x3" (stride 1, no max-pool), "7x7" (ImageNet's), or "native" (the model's own).
         in_chans: image channels.
         seed: seed of the initialisation, >= 0; torch's global generator is left as it was.

@@ -41,7 +41,11 @@ class MatchReport:
     unexpected: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.matched)} tensors matched, {len(self.missing)} missing {list(self.missing[:3])}, {len(self.unexpected)} unexpected {list(self.unexpected[:3])}"
+        missing, unexpected = list(self.missing[:3]), list(self.unexpected[:3])
+        return (
+            f"{len(self.matched)} tensors matched, {len(self.missing)} missing {missing}, "
+            f"{len(self.unexpected)} unexpected {unexpected}"
+        )
 
 
 def read_start_weights(path: Path | str) -> StartWeights:

@@ -57,7 +57,8 @@ def _described(header: Mapping[str, Any]) -> list[str]:
         "mask": f"{header['mask_digest']}  {len(header['shapes'])} tensors",
         "density": f"{header['density']:.4%} ({kept:,} of {size:,} weights kept)",
         "backbone": f"{arch['name']}, stem {arch['stem']}, {arch['in_chans']} channels",
-        "from": f"{origin['folder']} on {origin['data']}, recipe {origin['recipe']}, round {origin['round']}, seed {origin['seed']}",
+        "from": f"{origin['folder']} on {origin['data']}, recipe {origin['recipe']}, "
+        f"round {origin['round']}, seed {origin['seed']}",
         "rewind": " ".join(str(part) for part in header["rewind"].values() if part is not None),
         "weights": "embedded" if weights["embedded"] else weights["file"] or "none: a mask only",
         "input": f"range {header['input']['range']}, mean {header['input']['mean']}, std {header['input']['std']}",

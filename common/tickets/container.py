@@ -1,7 +1,7 @@
 """The safetensors layout, read strictly and without torch: a file either is exactly what a writer wrote, or is refused.
 
-The library accepts files whose header was edited; a ticket must not. So the header has to be in the writer's own compact form, the
-tensors have to fill the file without gap or overlap, and every name, type and size is checked before a byte is interpreted.
+The library accepts files whose header was edited; a ticket must not. So the header has to be in the writer's own compact form,
+the tensors have to fill the file without gap or overlap, and every name, type and size is checked before a byte is interpreted.
 """
 
 from __future__ import annotations

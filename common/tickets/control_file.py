@@ -44,9 +44,10 @@ def write_control(source: Path | str, name: str, seed: int, path: Path | str) ->
 
 
 def _fresh(ticket: Ticket, seed: int) -> NetworkState:
-    """Initialise the ticket's backbone anew, as a task with this seed would."""
+    """Initialise the ticket's backbone anew, as a task with this seed would: not from the stream of the search's own start."""
     from common.models.backbones import build_backbone
     from common.tickets.rewind import capture
 
     arch = ticket.header["arch"]
-    return NetworkState(capture(build_backbone(arch["name"], stem=arch["stem"], in_chans=arch["in_chans"], seed=seed)), {})
+    backbone = build_backbone(arch["name"], stem=arch["stem"], in_chans=arch["in_chans"], seed=seed, stream="fresh")
+    return NetworkState(capture(backbone), {})

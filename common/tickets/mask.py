@@ -116,7 +116,7 @@ class Mask(Mapping[str, Tensor]):
         for name in sorted(set(mine) | set(theirs)):
             if mine.get(name) != theirs.get(name):
                 raise TicketError(
-                    f"the masks are of different architectures: {name!r} has shape {mine.get(name)} here and {theirs.get(name)} there"
+                    f"the masks are of different architectures: {name!r} has {mine.get(name)} here, {theirs.get(name)} there"
                 )
 
     def digest(self) -> str:

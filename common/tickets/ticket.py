@@ -210,7 +210,8 @@ def _check_architecture(ticket: Ticket, backbone: nn.Module, stem: str) -> None:
         for key in ("name", "variant"):
             if own[key] != arch[key]:
                 raise TicketError(
-                    f"{ticket.path} is a ticket of {arch['name']} (variant {arch['variant']}), the model is {own['name']} ({own['variant']})"
+                    f"{ticket.path} is a ticket of {arch['name']} (variant {arch['variant']}), "
+                    f"the model is {own['name']} (variant {own['variant']})"
                 )
         for key in ("stem", "in_chans"):
             if stem == "same" and own[key] != arch[key]:
@@ -220,7 +221,8 @@ def _check_architecture(ticket: Ticket, backbone: nn.Module, stem: str) -> None:
         if name not in weights or weights[name].shape != kept.shape:
             got = "has no such parameter" if name not in weights else f"has shape {tuple(weights[name].shape)}"
             raise TicketError(
-                f"{ticket.path} is a ticket of {arch['name']}: its mask has {name!r} of shape {tuple(kept.shape)}, the model {got}"
+                f"{ticket.path} is a ticket of {arch['name']}: "
+                f"its mask has {name!r} of shape {tuple(kept.shape)}, the model {got}"
             )
 
 
@@ -252,7 +254,8 @@ def _matched(
     unexpected = sorted(set(source) - set(own) - fresh)
     if unexpected:
         raise TicketError(
-            f"{ticket.path} has weights {unexpected[0]!r} ({len(unexpected)} tensors) that the model has not; is it another architecture?"
+            f"{ticket.path} has weights {unexpected[0]!r} ({len(unexpected)} tensors) that the model has not; "
+            f"is it another architecture?"
         )
     matched = {name: tensor for name, tensor in source.items() if name not in fresh}
     for name, tensor in matched.items():

@@ -21,7 +21,7 @@ from common.models.start import load_start_weights_, read_start_weights
 from common.training.device import choose_device, threads
 from common.training.records import Records
 from common.training.run import is_done, open_run, recorded_threads
-from common.training.search import search
+from common.training.search import check_search, search
 from common.training.task import Task
 
 
@@ -71,6 +71,7 @@ def run_search(invocation: Invocation, objective: str, build_task: BuildTask) ->
     with threads(recorded_threads(invocation) or config.train.threads):
         setting = build_setting(config, device)
         task = build_task(setting)
+        check_search(task, config)
         with open_run(invocation, device) as run:
             if run is None:
                 return

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 from common.config import SearchConfig
 from common.durations import steps
@@ -24,7 +25,7 @@ from common.training.loop import Span
 from common.training.progress import Progress
 from common.training.records import Records, record_round
 from common.training.run import Run
-from common.training.span import train_span
+from common.training.span import check_durations, train_span
 from common.training.task import Task
 
 
@@ -81,6 +82,23 @@ def round_steps(config: SearchConfig, steps_per_epoch: int, round_: int) -> tupl
             raise InputError(f"rewind.step: got {config.rewind.step} ({first} steps), expected less than round 0 ({last} steps)")
         return first, last
     return 0, (config.prune.epochs or config.train.epochs) * steps_per_epoch
+
+
+def check_search(task: Task, config: SearchConfig) -> None:
+    """Refuse a search that could not be finished, before anything is written.
+
+    Raises:
+        InputError: an ill-typed duration, a scope that matches nothing, or a round that would remove or keep nothing.
+    """
+    check_durations(config, task.steps_per_epoch)
+    for round_ in range(config.prune.rounds + 1):
+        round_steps(config, task.steps_per_epoch, round_)
+    scope = find_scope(task.backbone, config.prune.include, config.prune.exclude)
+    size = sum(parameter.numel() for parameter in scope.parameters(task.backbone).values())
+    counts = kept_counts(size, config.prune.rate, config.prune.rounds)
+    for round_, (before, after) in enumerate(pairwise(counts), start=1):
+        if before == after:
+            raise InputError(f"prune.rounds: round {round_} would remove none of the {before} weights that are left; use fewer rounds")
 
 
 def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from common.config import RunConfig
 from common.durations import steps
+from common.errors import InputError
 from common.tickets.hold import Hold
 from common.tickets.mask import Mask
 from common.training.checkpoint import Checkpoint, save_checkpoint
@@ -15,6 +16,21 @@ from common.training.optim import build_optimizer, build_schedule
 from common.training.progress import Progress
 from common.training.run import Run
 from common.training.task import Task
+
+
+def check_durations(config: RunConfig, steps_per_epoch: int) -> None:
+    """Refuse durations that `train_span` could not use, before anything is written.
+
+    Raises:
+        InputError: an ill-typed duration; names the option.
+    """
+    named = {"train.checkpoint_every": config.train.checkpoint_every, "optim.warmup": config.optim.warmup}
+    named |= {f"optim.milestones[{i}]": text for i, text in enumerate(config.optim.milestones)}
+    for name, text in named.items():
+        try:
+            steps(text, steps_per_epoch)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
 
 
 def train_span(
