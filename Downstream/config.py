@@ -27,7 +27,9 @@ class LinearConfig:
 class EvaluationConfig:
     """What the result is measured on."""
 
-    split: Literal["test", "validation"] = option("test", "test, touched once at the end; validation while a recipe is being made")
+    split: Literal["test", "validation"] = option(
+        "test", "test, touched once at the end; validation while a recipe is being made"
+    )
     neighbours: int = option(20, "k of the k-NN classifier that --evaluate uses for a ticket without a head, >= 1")
 
     def __post_init__(self) -> None:
@@ -39,7 +41,9 @@ class DownstreamConfig(RunConfig):
     """A classification task from a ticket or a control."""
 
     data: LabelledDataConfig = option(LabelledDataConfig, "which images, and how many labels")
-    protocol: Literal["full", "linear"] = option("linear", "full: train every kept weight; linear: a linear head on frozen features")
+    protocol: Literal["full", "linear"] = option(
+        "linear", "full: train every kept weight; linear: a linear head on frozen features"
+    )
     select: Literal["last", "best"] = option("last", "full: the last epoch, or the best one on validation labels")
     ticket: TicketConfig = option(TicketConfig, "which ticket, as what")
     start: StartConfig = option(StartConfig, "weights of control mask_only, or of a dense run without a ticket")

@@ -1,7 +1,7 @@
 """`python -m Downstream --evaluate RUN|TICKET|FILE`: judge what exists on the target; nothing is trained.
 
-A Downstream run is judged by its own trained network. A search's run, a ticket or a file of weights has no head for the target, so
-its backbone is judged by k-NN among the labelled training images.
+A Downstream run is judged by its own trained network. A search's run, a ticket or a file of weights has no head for the target,
+so its backbone is judged by k-NN among the labelled training images.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def _own_run(path: Path, config: DownstreamConfig, dataset: Dataset, device: tor
     """Judge a finished run's trained network on the split that its result was measured on."""
     file = path / "trained.safetensors"
     if not file.exists():
-        raise InputError(f"--evaluate: {file} is missing: the run is not finished, or kept no network; run it with keep.trained last")
+        raise InputError(
+            f"--evaluate: {file} is missing: the run is not finished, or kept no network; run it with keep.trained last"
+        )
     result = read_json(path / "result.json")
     backbone = fresh_backbone(config, dataset)
     head = linear_head(int(backbone.num_features), len(dataset.classes), seed=config.seed.task)
@@ -69,7 +71,9 @@ def _own_run(path: Path, config: DownstreamConfig, dataset: Dataset, device: tor
     network.to(device)
     split = config.evaluation.split
     metrics = {f"{split}/{name}": value for name, value in classify(network, dataset.split(split), dataset, device).items()}
-    kept: dict[str, Any] = {key: result[key] for key in ("protocol", "density", "control", "ticket", "mask_digest", "source", "flags")}
+    kept: dict[str, Any] = {
+        key: result[key] for key in ("protocol", "density", "control", "ticket", "mask_digest", "source", "flags")
+    }
     outcome = Outcome("classification", describe_data(dataset), split, "top1", metrics, **kept, details={"evaluated": str(path)})
     return Subject(file), outcome
 
@@ -101,6 +105,11 @@ def _by_neighbours(path: Path, config: DownstreamConfig, dataset: Dataset, devic
         control="ticket" if ticket else "dense",
         ticket=ticket.digest if ticket else None,
         mask_digest=ticket.header["mask_digest"] if ticket else None,
-        details={"labels": len(bank), "neighbours": config.evaluation.neighbours, "norm_statistics": statistics, "evaluated": str(path)},
+        details={
+            "labels": len(bank),
+            "neighbours": config.evaluation.neighbours,
+            "norm_statistics": statistics,
+            "evaluated": str(path),
+        },
     )
     return subject, outcome

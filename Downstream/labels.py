@@ -41,10 +41,11 @@ def check_labels(labelled: Labelled, num_classes: int, at_least: int) -> None:
     """
     per_class = labelled.train.labels.bincount(minlength=num_classes)
     fewest = int(per_class.argmin())
-    if int(per_class[fewest]) < at_least:
+    got = int(per_class[fewest])
+    if got < at_least:
+        mend = "raise data.labels" + (", lower linear.folds or give one linear.l2" if at_least > 1 else "")
         raise InputError(
-            f"data.labels: class {fewest} of {num_classes} has {int(per_class[fewest])} training labels, expected at least {at_least}; "
-            f"raise data.labels{', lower linear.folds or give one linear.l2' if at_least > 1 else ''}"
+            f"data.labels: class {fewest} of {num_classes} has {got} training labels, expected {at_least} or more; {mend}"
         )
 
 

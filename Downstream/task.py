@@ -58,7 +58,9 @@ class ClassificationTask:
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images (N, C, H, W) float, labels (N,)), augmented anew for every epoch and batch."""
         batch_size = self.config.train.batch_size
-        order = self.train_images.batches(self.seed, "task_order", round, epoch, batch_size=batch_size, drop_last=True, first_batch=first)
+        order = self.train_images.batches(
+            self.seed, "task_order", round, epoch, batch_size=batch_size, drop_last=True, first_batch=first
+        )
         for number, indices in enumerate(order, start=first):
             images, labels = self.train_images.take(indices)
             draws = generator(self.seed, "task_views", round, epoch, number)
@@ -81,7 +83,7 @@ class ClassificationTask:
         return classify(self.network, self.dataset.split(split), self.dataset, self.device)
 
     def choose(self, done: int) -> None:
-        """At the end of an epoch, remember the network if it is the best so far on the labels that choose (the earlier of equals)."""
+        """At the end of an epoch, remember the network if it is better on the labels that choose than every one before."""
         if self.config.select != "best" or self.choosing is None or done % self.steps_per_epoch:
             return
         value = classify(self.network, self.choosing, self.dataset, self.device)["top1"]

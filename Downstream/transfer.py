@@ -157,7 +157,15 @@ def _full(arm: Arm, task: ClassificationTask, run: Run) -> tuple[Network, dict[s
     try:
         with Progress(run.name, last, done=done, show=config.log.progress) as progress:
             train_span(
-                task, config, run, Span(0, 0, last), arm.start.mask, log=log, progress=progress, resumed=resumed, at_step=task.choose
+                task,
+                config,
+                run,
+                Span(0, 0, last),
+                arm.start.mask,
+                log=log,
+                progress=progress,
+                resumed=resumed,
+                at_step=task.choose,
             )
     finally:
         log.close()
@@ -167,7 +175,9 @@ def _full(arm: Arm, task: ClassificationTask, run: Run) -> tuple[Network, dict[s
 def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *, seconds: float) -> None:
     """Measure once, keep the network where asked, write the result, mark the run done."""
     config, split = arm.config, arm.config.evaluation.split
-    metrics = {f"{split}/{name}": value for name, value in classify(network, arm.dataset.split(split), arm.dataset, arm.device).items()}
+    metrics = {
+        f"{split}/{name}": value for name, value in classify(network, arm.dataset.split(split), arm.dataset, arm.device).items()
+    }
     if config.keep.trained != "none":
         save_weights(run.path / "trained.safetensors", NetworkState.split(capture(network)))
     ticket = arm.start.ticket

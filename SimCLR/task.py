@@ -49,7 +49,10 @@ class SimCLRTask:
     def _check_evaluation(self) -> None:
         """Refuse, before anything is trained, an evaluation that has too few images."""
         asked = self.config.evaluation
-        for name, wanted, split in (("retrieval_batch", asked.retrieval_batch, "validation"), ("neighbours", asked.neighbours, "train")):
+        for name, wanted, split in (
+            ("retrieval_batch", asked.retrieval_batch, "validation"),
+            ("neighbours", asked.neighbours, "train"),
+        ):
             there = len(self.splits[split])
             require(wanted <= there, f"evaluation.{name}", wanted, f"no more than the {there} {split} images")
 
@@ -90,7 +93,11 @@ class SimCLRTask:
         return {
             "retrieval_accuracy": retrieval_accuracy(*self._view_features(images), batch=config.retrieval_batch),
             "knn_accuracy": knn_accuracy(
-                self._features(images), images.labels, self._features(self.splits["train"]), self.splits["train"].labels, k=config.neighbours
+                self._features(images),
+                images.labels,
+                self._features(self.splits["train"]),
+                self.splits["train"].labels,
+                k=config.neighbours,
             ),
         }
 

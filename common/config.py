@@ -7,6 +7,7 @@ flags. Every field is declared with `option`, which carries its help text and wh
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -175,7 +176,8 @@ class TicketConfig:
 
     file: str | None = option(None, "ticket file")
     control: str | None = option(
-        None, "what is made of it: ticket, dense, scratch, random ...; null: ticket if a file is given, else fresh or start.weights"
+        None,
+        "what is made of it: ticket, dense, scratch, random ...; null: ticket if a file is given, else fresh or start.weights",
     )
     weights: Literal["rewind", "trained"] = option("rewind", "the ticket's rewind point, or the weights at the end of its round")
     norm_statistics: Literal["reestimate", "stored"] | None = option(
@@ -239,7 +241,7 @@ def as_tree(config: Any, *, identity_only: bool = False) -> dict[str, Any]:
     return tree
 
 
-def from_tree(schema: type, tree: dict[str, Any]) -> Any:
+def from_tree(schema: type, tree: Mapping[str, Any]) -> Any:
     """Build a configuration from what `as_tree` returned, for example the one in a run.json.
 
     Raises:

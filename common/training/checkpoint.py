@@ -60,7 +60,9 @@ def save_checkpoint(
     network = capture(task.network)
     broken = [name for name, tensor in network.items() if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise RunError(f"{broken[0]} is not finite after step {step} of round {round_}; lower optim.lr. The last good checkpoint is kept")
+        raise RunError(
+            f"{broken[0]} is not finite after step {step} of round {round_}; lower optim.lr. The last good checkpoint is kept"
+        )
     buffer = io.BytesIO()
     content = {
         "format": FORMAT,

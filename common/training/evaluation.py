@@ -70,13 +70,17 @@ def _read_run(path: Path) -> Subject:
     record = read_json(path / "run.json")
     rounds = sorted(path.glob("round_*/ticket.safetensors"))
     if record.get("status") != "done" or not rounds:
-        raise InputError(f"--evaluate: {path} is not finished (status {record.get('status')}); run the same command again to continue it")
+        raise InputError(
+            f"--evaluate: {path} is not finished (status {record.get('status')}); run the same command again to continue it"
+        )
     ticket = load_ticket(rounds[-1])
     recipe = str(record["run"]).split("/")[1].rpartition("-")[0]
     return Subject(path, ticket=ticket, trained=ticket.trained_weights(), config=record["config"], recipe=recipe)
 
 
-def prepare_backbone_(subject: Subject, backbone: nn.Module, dataset: Dataset, device: torch.device, *, accept_mismatch: bool) -> str:
+def prepare_backbone_(
+    subject: Subject, backbone: nn.Module, dataset: Dataset, device: torch.device, *, accept_mismatch: bool
+) -> str:
     """Put a subject's weights and mask into a backbone; return which norm statistics it has, "stored" or "reestimate".
 
     Raises:

@@ -22,7 +22,9 @@ class MetricsFile:
         """Open for appending, after cutting back what lies behind the checkpoint at (round, step) that the run resumes from."""
         self._path = path
         if path.exists():
-            write_text(path, "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if _within(line, keep_until)))
+            write_text(
+                path, "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if _within(line, keep_until))
+            )
         self._file: IO[str] = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
 
     def write(self, values: Mapping[str, Any]) -> None:

@@ -69,7 +69,9 @@ def fit(
             progress.advance()
     log.read()
     if hold is not None and not hold.is_held(optimizer):
-        raise RunError(f"a pruned weight or its momentum is not zero at the end of round {span.round}; this is a bug, please report it")
+        raise RunError(
+            f"a pruned weight or its momentum is not zero at the end of round {span.round}; this is a bug, please report it"
+        )
 
 
 def _steps(task: Task, span: Span) -> Iterator[tuple[int, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -121,11 +120,11 @@ def evaluate_search(invocation: Invocation, what: str, build_task: BuildTask) ->
 
     subject = read_subject(Path(what))
     if subject.config is not None:
-        invocation = Invocation(invocation.folder, subject.recipe or invocation.recipe, from_tree(type(invocation.config), subject.config))
+        invocation = Invocation(
+            invocation.folder, subject.recipe or invocation.recipe, from_tree(type(invocation.config), subject.config)
+        )
     device = choose_device(invocation.config.train.device)
     with threads(invocation.config.train.threads):
         setting = build_setting(invocation.config, device)
         task = build_task(setting)
         evaluate_subject(invocation, subject, task, setting)
-
-

@@ -39,7 +39,16 @@ class Records:
 
 
 def record_round(
-    run: Run, records: Records, task: Task, scope: Scope, mask: Mask, round_: int, rewind_to: str, *, seconds: float, is_last: bool
+    run: Run,
+    records: Records,
+    task: Task,
+    scope: Scope,
+    mask: Mask,
+    round_: int,
+    rewind_to: str,
+    *,
+    seconds: float,
+    is_last: bool,
 ) -> dict[str, Any]:
     """Write a round's ticket, evaluate its trained network, write its result; the last round's is the run's result too.
 

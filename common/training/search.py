@@ -98,7 +98,9 @@ def check_search(task: Task, config: SearchConfig) -> None:
     counts = kept_counts(size, config.prune.rate, config.prune.rounds)
     for round_, (before, after) in enumerate(pairwise(counts), start=1):
         if before == after:
-            raise InputError(f"prune.rounds: round {round_} would remove none of the {before} weights that are left; use fewer rounds")
+            raise InputError(
+                f"prune.rounds: round {round_} would remove none of the {before} weights that are left; use fewer rounds"
+            )
 
 
 def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None:

@@ -48,7 +48,13 @@ def test_linear_equals_a_scikit_learn_pipeline_on_the_same_features(small_search
     train, test = arm.labelled.train, arm.dataset.test
     features = [features_of(arm.backbone, images, arm.dataset.input, arm.device) for images in (train, arm.dataset.train, test)]
     fit = fit_linear(
-        features[0], train.labels, arm.config.linear, standard=standardisation(features[1]), num_classes=3, seed=0, validation=None
+        features[0],
+        train.labels,
+        arm.config.linear,
+        standard=standardisation(features[1]),
+        num_classes=3,
+        seed=0,
+        validation=None,
     )
     scaler = StandardScaler().fit(features[1].double().numpy())
     model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(features[0].double().numpy()), train.labels.numpy())
@@ -60,9 +66,13 @@ def test_linear_equals_a_scikit_learn_pipeline_on_the_same_features(small_search
 
 def test_the_reported_value_is_that_of_the_kept_network(transfer: Callable[..., tuple[Path, dict]], small_search: Path) -> None:
     run, result = transfer("--keep.trained=last")
-    arm = build_arm(resolve(COMMAND, [*FAST, f"--ticket.file={small_search}/round_02/ticket.safetensors"]).config, torch.device("cpu"))
+    arm = build_arm(
+        resolve(COMMAND, [*FAST, f"--ticket.file={small_search}/round_02/ticket.safetensors"]).config, torch.device("cpu")
+    )
     kept = load_file(run / "trained.safetensors")
-    arm.backbone.load_state_dict({name[7:]: torch.from_numpy(value) for name, value in kept.items() if name.startswith("weight/")})
+    arm.backbone.load_state_dict(
+        {name[7:]: torch.from_numpy(value) for name, value in kept.items() if name.startswith("weight/")}
+    )
     features = features_of(arm.backbone, arm.dataset.test, arm.dataset.input, arm.device).numpy()
     predictions = (features @ kept["head/weight"].T + kept["head/bias"]).argmax(1)
     assert result["value"] == pytest.approx((predictions == arm.dataset.test.labels.numpy()).mean())
@@ -88,7 +98,9 @@ def test_the_backbone_of_a_linear_run_is_the_ticket_with_other_norm_statistics(
                 assert np.array_equal(value, expected), name
 
 
-def test_reestimated_statistics_are_the_mean_over_training_batches(transfer: Callable[..., tuple[Path, dict]], small_search: Path) -> None:
+def test_reestimated_statistics_are_the_mean_over_training_batches(
+    transfer: Callable[..., tuple[Path, dict]], small_search: Path
+) -> None:
     run, _ = transfer()
     kept = load_file(run / "trained.safetensors")
     data = load_data("digits:3-5")
@@ -174,10 +186,18 @@ def test_a_strength_is_chosen_by_cross_validation_inside_the_labels(transfer: Ca
     assert result["details"]["l2"] == max(float(l2) for l2, score in scores.items() if score == best)
 
 
-def test_controls_are_recorded_with_their_own_density_and_mask(transfer: Callable[..., tuple[Path, dict]], small_search: Path) -> None:
+def test_controls_are_recorded_with_their_own_density_and_mask(
+    transfer: Callable[..., tuple[Path, dict]], small_search: Path
+) -> None:
     ticket = load_ticket(small_search / "round_02/ticket.safetensors")
     seen = set()
-    for control, density in (("dense", 1), ("scratch", 1), ("random", ticket.density), ("reversed", 1 - ticket.density), ("reinit", ticket.density)):
+    for control, density in (
+        ("dense", 1),
+        ("scratch", 1),
+        ("random", ticket.density),
+        ("reversed", 1 - ticket.density),
+        ("reinit", ticket.density),
+    ):
         run, result = transfer(f"--ticket.control={control}")
         assert result["control"] == control
         assert result["density"] == pytest.approx(density, abs=1e-6)
@@ -219,7 +239,9 @@ def test_the_floor_is_logistic_regression_on_pixels(transfer: Callable[..., tupl
     train = labelled_images(data, config.data, 0).train
     scaler = StandardScaler().fit(data.train.images.flatten(1).double().numpy() / 255)
     x, y = (scaler.transform(part.images.flatten(1).double().numpy() / 255) for part in (train, data.test))
-    assert result["value"] == pytest.approx(LogisticRegression(max_iter=1000).fit(x, train.labels).score(y, data.test.labels), abs=0.01)
+    assert result["value"] == pytest.approx(
+        LogisticRegression(max_iter=1000).fit(x, train.labels).score(y, data.test.labels), abs=0.01
+    )
 
 
 def test_evaluate_repeats_a_run_and_judges_tickets_by_neighbours(

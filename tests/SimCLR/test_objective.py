@@ -35,7 +35,9 @@ def naive(z_a: torch.Tensor, z_b: torch.Tensor, temperature: float) -> float:
 def test_equals_the_naive_loop(count: int, width: int, temperature: float, seed: int) -> None:
     draws = torch.Generator().manual_seed(seed)
     z_a, z_b = (torch.randn(count, width, generator=draws) for _ in range(2))
-    assert nt_xent(z_a, z_b, temperature=temperature).item() == pytest.approx(naive(z_a.double(), z_b.double(), temperature), abs=2e-4)
+    assert nt_xent(z_a, z_b, temperature=temperature).item() == pytest.approx(
+        naive(z_a.double(), z_b.double(), temperature), abs=2e-4
+    )
 
 
 @pytest.mark.parametrize("count", [2, 5, 128])
@@ -82,7 +84,11 @@ def test_scale_and_swap_of_views_change_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("z_a", "z_b", "temperature"),
-    [(torch.ones(3, 2), torch.ones(2, 2), 1.0), (torch.ones(1, 2), torch.ones(1, 2), 1.0), (torch.ones(3, 2), torch.ones(3, 2), 0.0)],
+    [
+        (torch.ones(3, 2), torch.ones(2, 2), 1.0),
+        (torch.ones(1, 2), torch.ones(1, 2), 1.0),
+        (torch.ones(3, 2), torch.ones(3, 2), 0.0),
+    ],
 )
 def test_refuses_shapes_and_temperatures(z_a: torch.Tensor, z_b: torch.Tensor, temperature: float) -> None:
     with pytest.raises(ValueError, match="expected"):

@@ -12,7 +12,9 @@ from SimCLR.task import SimCLRTask
 
 
 def small_task(*words: str) -> SimCLRTask:
-    config = resolve(COMMAND, ["--data.name=digits:0-2", "--train.batch_size=64", "--evaluation.retrieval_batch=32", *words]).config
+    config = resolve(
+        COMMAND, ["--data.name=digits:0-2", "--train.batch_size=64", "--evaluation.retrieval_batch=32", *words]
+    ).config
     return build_task(build_setting(config, torch.device("cpu")))
 
 

@@ -42,7 +42,8 @@ def test_the_hash_is_sha256_of_version_folder_and_identity_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--train.device=cpu"], ["--train.threads=2"], ["--log.progress=false"], ["--data.download=true"], ["--train.log_every=7"]]
+    "words",
+    [["--train.device=cpu"], ["--train.threads=2"], ["--log.progress=false"], ["--data.download=true"], ["--train.log_every=7"]],
 )
 def test_what_does_not_change_a_result_does_not_change_the_run(words: list[str]) -> None:
     assert directory(SIMCLR, *words) == directory(SIMCLR)

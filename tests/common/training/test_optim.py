@@ -43,7 +43,9 @@ def test_warmup_equals_torch_linear_warmup_then_constant() -> None:
 
 def test_set_rate_scales_groups_and_optimizer_takes_every_option() -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = build_optimizer([{"params": [weight], "lr_scale": 0.1}], OptimConfig(momentum=0.8, nesterov=True, weight_decay=0.3))
+    optimizer = build_optimizer(
+        [{"params": [weight], "lr_scale": 0.1}], OptimConfig(momentum=0.8, nesterov=True, weight_decay=0.3)
+    )
     set_rate(optimizer, 0.5)
     group = optimizer.param_groups[0]
     assert (group["lr"], group["momentum"], group["nesterov"], group["weight_decay"]) == (0.05, 0.8, True, 0.3)

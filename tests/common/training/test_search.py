@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_masks_are_nested_and_counts_follow_the_rate(small_search: Path) -> None
     found = [flat(mask) for mask in masks(small_search)]
     kept = len(found[0])
     assert found[0].all()
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert not (after & ~before).any()
         kept -= round(0.34 * kept)
         assert after.sum() == kept
@@ -114,9 +115,10 @@ def test_head_and_norms_are_rewound_too(search: Callable[..., Path]) -> None:
             expected = tensor if kept is None else tensor * kept
             assert np.allclose(trained[name], expected, rtol=0, atol=1e-20), name
         # the counter restarts from the rewind point in every round instead of counting on
-        assert trained["weight/bn1.num_batches_tracked"] == rewind["weight/bn1.num_batches_tracked"] + json.loads(
-            (run / "run.json").read_text()
-        )["step"]
+        assert (
+            trained["weight/bn1.num_batches_tracked"]
+            == rewind["weight/bn1.num_batches_tracked"] + json.loads((run / "run.json").read_text())["step"]
+        )
 
 
 def test_results_tell_what_a_reader_needs(small_search: Path) -> None:
@@ -199,7 +201,13 @@ def test_a_job_among_others_gives_the_same_tickets_as_a_run_alone(
 
     out = tmp_path / "jobs"
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    jobs = [["--seed.ticket=5"], ["--seed.ticket=6", "--prune.score=random"], ["--data.name=nothing"], ["--seed.ticket=7", "--train.epochs=1"], []]
+    jobs = [
+        ["--seed.ticket=5"],
+        ["--seed.ticket=6", "--prune.score=random"],
+        ["--data.name=nothing"],
+        ["--seed.ticket=7", "--train.epochs=1"],
+        [],
+    ]
     file = tmp_path / "jobs.jsonl"
     file.write_text("".join(json.dumps([*small_words, f"--out={out}", *job]) + "\n" for job in jobs))
     assert main([f"--jobs={file}"]) == 1

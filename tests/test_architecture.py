@@ -1,0 +1,120 @@
+"""What keeps the house in order: import directions, import costs, sizes, documented names, commands of the README."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("SimCLR", "Downstream")
+SOURCES = sorted(path for top in (*FOLDERS, "common", "benchmarks") for path in (ROOT / top).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0]
+    for name in imported(path):
+        top = name.partition(".")[0]
+        assert top not in FOLDERS or own == top or own == "benchmarks", f"{path} imports {name}"
+        assert top != "tests", f"{path} imports {name}"
+
+
+def test_the_core_of_tickets_knows_nothing_above_it() -> None:
+    allowed = {"common.tickets", "common.errors", "common.files", "common.randomness", "common.provenance", "common.subcommands"}
+    # The input specification, and fresh weights, which are imported where they are drawn.
+    allowed |= {"common.data.inputs", "common.models.backbones"}
+    for path in (ROOT / "common/tickets").glob("*.py"):
+        for name in imported(path):
+            if name.startswith("common."):
+                assert any(name == a or name.startswith(f"{a}.") for a in allowed), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    assert path.name not in ("utils.py", "helpers.py", "misc.py", "base.py")
+    assert not re.search(r"\bsys\.path\b|\bTODO\b|NotImplementedError", text)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno <= 60, f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        (["-m", "SimCLR", "--help"], "torch"),
+        (["-m", "SimCLR", "--list"], "torch"),
+        (["-m", "Downstream", "--dry_run"], "torch"),
+        (["-m", "common.studies", "plan", "studies/digits.yaml"], "torch"),
+        (["-m", "common.tickets", "--help"], "torch"),
+        (["-c", "import common.tickets.ticket"], "torchvision"),
+        (["-c", "import common.tickets.hold, common.tickets.controls"], "timm"),
+    ],
+)
+def test_what_is_not_needed_is_not_imported(words: list[str], absent: str) -> None:
+    done = subprocess.run([sys.executable, "-X", "importtime", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert absent not in modules
+
+
+def test_torch_load_never_unpickles() -> None:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
+                assert "weights_only=True" in ast.unparse(node), path
+
+
+def test_every_package_is_installed_and_every_recipe_resolves() -> None:
+    import tomllib
+
+    from common.cli import resolve
+    from Downstream.main import COMMAND as DOWNSTREAM
+    from SimCLR.main import COMMAND as SIMCLR
+
+    packages = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES if path.name == "__init__.py"}
+    assert packages == there
+    for command in (SIMCLR, DOWNSTREAM):
+        names = [path.stem for path in command.recipes.glob("*.yaml")]
+        assert "digits" in names
+        for name in names:
+            assert resolve(command, [f"--recipe={name}"]).recipe == name
+
+
+@pytest.mark.parametrize("spelling", [["-m", "SimCLR"], ["SimCLR/main.py"], ["-m", "Downstream"], ["Downstream/main.py"]])
+def test_both_spellings_of_a_command_work(spelling: list[str]) -> None:
+    done = subprocess.run([sys.executable, *spelling, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if spelling[0].endswith(".py") and "No module named 'common'" in done.stderr:
+        pytest.skip("the project is not installed editable here; `make setup` does that")
+    assert done.returncode == 0, done.stderr
+    assert "--recipe" in done.stdout
+
+
+def test_commands_of_the_readmes_name_flags_that_exist() -> None:
+    from common.config import leaves
+    from Downstream.config import DownstreamConfig
+    from SimCLR.config import SimCLRConfig
+
+    known = set(leaves(SimCLRConfig)) | set(leaves(DownstreamConfig))
+    known |= {"recipe", "config", "list", "evaluate", "print_config", "dry_run", "jobs", "help", "json", "out", "workers"}
+    for readme in (ROOT / "README.md", ROOT / "SimCLR/README.md", ROOT / "Downstream/README.md"):
+        for flag in re.findall(r"--([a-z_]+(?:\.[a-z_0-9]+)?)", readme.read_text(encoding="utf-8")):
+            assert flag in known, f"{readme.name}: --{flag}"
