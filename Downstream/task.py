@@ -18,11 +18,12 @@ from common.models.heads import Network
 from common.randomness import generator
 from common.tickets.rewind import capture, restore_
 from common.training.frozen import normalised_batches
+from common.training.task import NetworkTask
 from Downstream.config import DownstreamConfig
 from Downstream.labels import Labelled
 
 
-class ClassificationTask:
+class ClassificationTask(NetworkTask):
     """Cross-entropy on labelled images (implements `common.training.task.Task`).
 
     Args:
@@ -39,21 +40,13 @@ class ClassificationTask:
     def __init__(
         self, config: DownstreamConfig, network: Network, dataset: Dataset, labelled: Labelled, device: torch.device, seed: int
     ) -> None:
-        self.config, self.network, self.dataset, self.device, self.seed = config, network, dataset, device, seed
+        super().__init__(network)
+        self.config, self.dataset, self.device, self.seed = config, dataset, device, seed
         self.train_images = DeviceImages(labelled.train, device)
         self.choosing = labelled.validation
         self.size = labelled.train.images.shape[-1]
         self.steps_per_epoch = self.train_images.steps_per_epoch(config.train.batch_size, drop_last=True)
         self._best: dict[str, Any] = {}
-
-    @property
-    def backbone(self) -> nn.Module:
-        """The prunable trunk."""
-        return self.network.backbone
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Every parameter, in one group."""
-        return [{"params": list(self.network.parameters())}]
 
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images (N, C, H, W) float, labels (N,)), augmented anew for every epoch and batch."""
@@ -71,12 +64,6 @@ class ClassificationTask:
         """Return {"total": cross-entropy}."""
         images, labels = batch
         return {"total": functional.cross_entropy(self.network(images), labels)}
-
-    def after_step(self) -> None:
-        """Nothing follows the weights."""
-
-    def rewound(self) -> None:
-        """Nothing follows the weights."""
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return top-1 and mean per-class accuracy on a split of the target."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.config import require
 from common.data.augment import two_views
@@ -18,6 +17,7 @@ from common.models.features import extract_features
 from common.models.heads import Network
 from common.randomness import generator
 from common.training.frozen import features_of
+from common.training.task import NetworkTask
 from SimCLR.config import SimCLRConfig
 from SimCLR.objective import nt_xent
 
@@ -25,7 +25,7 @@ VIEW_SEED = 0
 EVALUATION_BATCH = 256
 
 
-class SimCLRTask:
+class SimCLRTask(NetworkTask):
     """Contrastive pre-training on unlabelled images (implements `common.training.task.Task`).
 
     Args:
@@ -39,7 +39,8 @@ class SimCLRTask:
     main_metric = "retrieval_accuracy"
 
     def __init__(self, config: SimCLRConfig, network: Network, dataset: Dataset, device: torch.device, seed: int) -> None:
-        self.config, self.network, self.seed = config, network, seed
+        super().__init__(network)
+        self.config, self.seed = config, seed
         self.input = dataset.input
         self.splits = {name: DeviceImages(dataset.split(name), device) for name in ("train", "validation")}
         self.size = self.splits["train"].images.shape[-1]
@@ -56,15 +57,6 @@ class SimCLRTask:
             there = len(self.splits[split])
             require(wanted <= there, f"evaluation.{name}", wanted, f"no more than the {there} {split} images")
 
-    @property
-    def backbone(self) -> nn.Module:
-        """The prunable trunk."""
-        return self.network.backbone
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Every parameter of backbone and head, in one group."""
-        return [{"params": list(self.network.parameters())}]
-
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield pairs of views, (N, C, H, W) float each, drawn anew for every round, epoch and batch."""
         images = self.splits["train"]
@@ -79,12 +71,6 @@ class SimCLRTask:
         """Return {"total": NT-Xent} of a pair of views."""
         first, second = self.network(torch.cat(batch)).chunk(2)
         return {"total": nt_xent(first, second, temperature=self.config.objective.temperature)}
-
-    def after_step(self) -> None:
-        """Nothing follows the weights in SimCLR."""
-
-    def rewound(self) -> None:
-        """Nothing follows the weights in SimCLR."""
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return retrieval and k-NN accuracy of the backbone's features; the views' seed is the same for every run."""
@@ -111,11 +97,3 @@ class SimCLRTask:
         ]
         first, second = (extract_features(self.backbone, (self.input.normalise(pair[i]) for pair in pairs)) for i in (0, 1))
         return first, second
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Nothing beside network and optimizer."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing beside network and optimizer."""
-        del state

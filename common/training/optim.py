@@ -24,8 +24,8 @@ def build_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.
 def build_schedule(config: OptimConfig, total: int, steps_per_epoch: int) -> Schedule:
     """Build the learning rate as a function of the step.
 
-    A linear warm-up from 0 that reaches the peak with its last step, then the schedule over the steps that remain: constant, half a
-    cosine to 0 (Loshchilov and Hutter 2017, without restarts), or multiplied by gamma at each milestone, counted from step 0.
+    A linear warm-up from 0 that reaches the peak with its last step, then the schedule over the steps that remain: constant,
+    half a cosine to 0 (Loshchilov and Hutter 2017, without restarts), or multiplied by gamma at each milestone.
 
     Args:
         config: kind, peak, warm-up, milestones.

@@ -59,3 +59,37 @@ class Task(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         ...
+
+
+class NetworkTask:
+    """What tasks share that train one network and nothing beside it; a task overrides what is different for it.
+
+    Args:
+        network: backbone and head, on the device.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The prunable trunk."""
+        return self.network.backbone
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Every parameter of the network, in one group."""
+        return [{"params": list(self.network.parameters())}]
+
+    def after_step(self) -> None:
+        """Nothing follows the weights."""
+
+    def rewound(self) -> None:
+        """Nothing follows the weights."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Nothing beside network and optimizer."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing beside network and optimizer."""
+        del state

@@ -191,12 +191,21 @@ def test_references_inside_the_run_directory_are_only_looked_up(file: str, run: 
     assert "\n" not in str(error.value)
 
 
+def _moved(content: bytes) -> bytes:
+    """Clear the lowest bit that is set and set the highest, which is padding: the count stays what it was."""
+    return bytes([(content[0] & (content[0] - 1)) | 0x80])
+
+
 def _other_bits(content: bytes) -> bytes:
     return bytes(byte ^ 0xFF for byte in content)
 
 
 TENSOR_EDITS: list[tuple[str, Callable[[dict[str, tuple[str, list[int], bytes]]], Any]]] = [
     ("padding bit set", lambda t: t.update({"mask/point.weight": ("U8", [1], bytes([t["mask/point.weight"][2][0] | 0x80]))})),
+    (
+        "a kept bit moved to the padding",
+        lambda t: t.update({"mask/point.weight": ("U8", [1], _moved(t["mask/point.weight"][2]))}),
+    ),
     ("mask inverted", lambda t: t.update({"mask/body.weight": ("U8", [9], _other_bits(t["mask/body.weight"][2]))})),
     ("a byte more", lambda t: t.update({"mask/body.weight": ("U8", [10], t["mask/body.weight"][2] + b"\0")})),
     ("a byte less", lambda t: t.update({"mask/body.weight": ("U8", [8], t["mask/body.weight"][2][:8])})),

@@ -164,6 +164,29 @@ def test_gradients_that_a_closure_makes_inside_the_step_are_held(
     assert closure() < first
 
 
+class Noisy(torch.optim.SGD):
+    """Moves every weight, whatever its gradient, as optimizers with noise or averaging do."""
+
+    def step(self, closure: Any = None) -> Any:
+        result = super().step(closure)
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.add_(0.1)
+        return result
+
+
+def test_optimizers_that_move_weights_without_gradient_are_held(little: nn.Module, little_mask: Mask) -> None:
+    optimizer = Noisy(little.parameters(), lr=0.1)
+    before = little.get_parameter("body.weight").detach().clone()
+    with hold(little, optimizer, little_mask):
+        optimizer.step()
+    kept = little_mask["body.weight"]
+    after = little.get_parameter("body.weight").detach()
+    assert not after[~kept].any()
+    torch.testing.assert_close(after[kept], before[kept] + 0.1)
+
+
 def test_remove_takes_the_hooks_off(little: nn.Module, little_mask: Mask) -> None:
     optimizer = torch.optim.SGD(little.parameters(), lr=0.1)
     with hold(little, optimizer, little_mask):
