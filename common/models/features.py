@@ -9,17 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from common.errors import InputError
+
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module in eval mode without gradients inside the block, then back into the mode that it was in."""
-    was_training = module.training
+    """Put a module in eval mode without gradients inside the block, then each of its parts back into the mode that it was in."""
+    modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        module.train(was_training)
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def extract_features(backbone: nn.Module, batches: Iterable[Tensor]) -> Tensor:
@@ -38,22 +41,24 @@ def reestimate_norm_statistics_(backbone: nn.Module, batches: Iterable[Tensor]) 
         batches: normalised image batches (B, C, H, W); each counts alike.
 
     Returns:
-        The number of norm layers.
+        The number of norm layers. Everything but the norms is in eval mode during the pass, so that dropout does not disturb it.
+
+    Raises:
+        InputError: there is no batch.
     """
     norms = [module for module in backbone.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    if not norms:
-        return 0
-    was_training, momenta = backbone.training, [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch's cumulative average
-    backbone.train()
-    try:
-        with torch.no_grad():
-            for batch in batches:
+    momenta = [norm.momentum for norm in norms]
+    with evaluating(backbone):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's cumulative average
+            norm.train()
+        try:
+            for batch in batches if norms else ():
                 backbone(batch)
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        backbone.train(was_training)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+    if any(int(norm.num_batches_tracked) == 0 for norm in norms if norm.num_batches_tracked is not None):
+        raise InputError("norm statistics cannot be re-estimated from no images")
     return len(norms)

@@ -112,7 +112,8 @@ def load_start_weights_(backbone: nn.Module, start: StartWeights, path: str) -> 
     matched = tuple(sorted(name for name in own if name in start.state))
     report = MatchReport(matched, tuple(sorted(set(own) - set(matched))), tuple(sorted(set(start.state) - set(own))))
     wrong = [name for name in matched if own[name].shape != start.state[name].shape]
-    if not matched or report.missing:
+    needed = [name for name in report.missing if not name.endswith("num_batches_tracked")]  # old checkpoints lack the counter
+    if not matched or needed:
         raise InputError(f"start.weights: {path} does not fit the backbone: {report}")
     if wrong:
         got, expected = tuple(start.state[wrong[0]].shape), tuple(own[wrong[0]].shape)

@@ -110,6 +110,10 @@ class Ticket:
         Raises:
             TicketError: they were not kept; names the file that is missing.
         """
+        if self.header["origin"]["importer"] is not None:
+            raise TicketError(
+                f"{self.path} was not written by a search ({self.header['origin']['importer']}); it has no trained weights"
+            )
         if self.round == 0:
             return self.round0_weights()
         file = self.path.parent / "trained.safetensors"

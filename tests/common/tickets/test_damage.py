@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from common.models.backbones import build_backbone
 from common.tickets.errors import TicketError
 from common.tickets.header import parse_ticket, read_header
 from common.tickets.mask import Mask
@@ -161,6 +162,26 @@ def test_edited_headers(name: str, sign: bool, ticket: Ticket, forge: Any) -> No
         edited["digest"] = forge.digest(edited, tensors)
         content = forge.write(edited, tensors, sign=False)
     _refused(ticket.path, content)
+
+
+def test_the_masks_own_digest_is_checked_beside_the_tickets(ticket: Ticket, forge: Any) -> None:
+    header, tensors = forge.read(ticket.path.read_bytes())
+    header["mask_digest"] = "0" * 64
+    header["digest"] = forge.digest(header, tensors)
+    assert "mask does not match its digest" in _refused(ticket.path, forge.write(header, tensors, sign=False))
+
+
+def test_edited_shapes_of_a_ticket_whose_weights_lie_elsewhere(run: Any, forge: Any) -> None:
+    """Nothing in the file contradicts a shape of equal size, so the model has to."""
+    path, name = run.ticket().path, "layer2.0.conv1.weight"
+    header, tensors = forge.read(path.read_bytes())
+    shape = header["shapes"][name]
+    header["shapes"][name] = [*shape, *[1] * 80]
+    _refused(path, forge.write(header, tensors))
+    header["shapes"][name] = shape[::-1]
+    path.write_bytes(forge.write(header, tensors))
+    with pytest.raises(TicketError, match=name):
+        load_ticket(path).apply_to(build_backbone("resnet_digits"))
 
 
 @pytest.mark.parametrize("key", ["weights", "scores"])
