@@ -17,8 +17,9 @@ from common.models.features import evaluating
 from common.models.heads import Network
 from common.randomness import generator
 from common.tickets.rewind import capture, restore_
+from common.training.distributed import share
 from common.training.frozen import normalised_batches
-from common.training.task import NetworkTask
+from common.training.task import NetworkTask, steps_per_epoch
 from Downstream.config import DownstreamConfig
 from Downstream.labels import Labelled
 
@@ -45,25 +46,26 @@ class ClassificationTask(NetworkTask):
         self.train_images = DeviceImages(labelled.train, device)
         self.choosing = labelled.validation
         self.size = labelled.train.images.shape[-1]
-        self.steps_per_epoch = self.train_images.steps_per_epoch(config.train.batch_size, drop_last=True)
+        self.steps_per_epoch = steps_per_epoch(self.train_images, config.train)
         self._best: dict[str, Any] = {}
 
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images (N, C, H, W) float, labels (N,)), augmented anew for every epoch and batch."""
-        batch_size = self.config.train.batch_size
+        train, start = self.config.train, first * self.config.train.accumulate
+        own = share(train.batch_size)
         order = self.train_images.batches(
-            self.seed, "task_order", round, epoch, batch_size=batch_size, drop_last=True, first_batch=first
+            self.seed, "task_order", round, epoch, batch_size=train.batch_size, drop_last=True, first_batch=start
         )
-        for number, indices in enumerate(order, start=first):
-            images, labels = self.train_images.take(indices)
+        for number, indices in enumerate(order, start=start):
+            images, labels = self.train_images.take(indices[own.start : own.stop])
             draws = generator(self.seed, "task_views", round, epoch, number)
-            parameters = draw(self.config.augment, len(images), images.shape[2], images.shape[3], self.size, draws)
-            yield self.dataset.input.normalise(apply(images, parameters)), labels
+            parameters = draw(self.config.augment, train.batch_size, images.shape[2], images.shape[3], self.size, draws)
+            yield self.dataset.input.normalise(apply(images, parameters.part(own.start, own.stop))), labels
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """Return {"total": cross-entropy}."""
         images, labels = batch
-        return {"total": functional.cross_entropy(self.network(images), labels)}
+        return {"total": functional.cross_entropy(self.forward(images), labels)}
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return top-1 and mean per-class accuracy on a split of the target."""

@@ -20,9 +20,11 @@ from common.tickets.rewind import capture
 from common.tickets.weights_file import NetworkState, save_weights
 from common.training.checkpoint import load_checkpoint
 from common.training.device import choose_device, threads
+from common.training.distributed import broadcast, process_group
 from common.training.frozen import features_of, normalised_batches
 from common.training.logs import Log
 from common.training.loop import Span
+from common.training.precision import float32_products
 from common.training.pretraining import describe_data
 from common.training.progress import Progress
 from common.training.results import Outcome, write_result
@@ -54,19 +56,20 @@ def transfer(invocation: Invocation) -> None:
         InputError: bad input; nothing is written.
         RunError: a loss is not finite.
     """
-    if is_done(invocation):
-        return
     config = invocation.config
-    device = choose_device(config.train.device)
-    with threads(recorded_threads(invocation) or config.train.threads):
-        started = time.monotonic()
-        arm = build_arm(config, device)
-        task = _full_task(arm) if config.protocol == "full" else None
-        with open_run(invocation, device) as run:
-            if run is None:
-                return
-            network, details = _linear(arm) if task is None else _full(arm, task, run)
-            _finish(arm, run, network, details, seconds=time.monotonic() - started)
+    with process_group(choose_device(config.train.device)) as device:
+        if is_done(invocation):
+            return
+        with threads(recorded_threads(invocation) or config.train.threads), float32_products(config.train.precision):
+            started = time.monotonic()
+            arm = build_arm(config, device)
+            task = _full_task(arm) if config.protocol == "full" else None
+            with open_run(invocation, device) as run:
+                if run is None:
+                    return
+                network, details = _linear(arm) if task is None else _full(arm, task, run)
+                if run.writes:
+                    _finish(arm, run, network, details, seconds=time.monotonic() - started)
 
 
 def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
@@ -151,11 +154,12 @@ def _full_task(arm: Arm) -> ClassificationTask:
 def _full(arm: Arm, task: ClassificationTask, run: Run) -> tuple[Network, dict[str, Any]]:
     """Train every kept weight and the head, the mask held."""
     config = arm.config
-    resumed = load_checkpoint(run.checkpoint)
+    task.prepare_(config.train)
+    resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes else None)
     last, done = config.train.epochs * task.steps_per_epoch, resumed.step if resumed else 0
     log = Log(run.path, resumed_at=(0, done), every=config.train.log_every, tensorboard=config.log.tensorboard)
     try:
-        with Progress(run.name, last, done=done, show=config.log.progress) as progress:
+        with Progress(run.name, last, done=done, show=config.log.progress and run.writes) as progress:
             train_span(
                 task,
                 config,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from common.config import require
-from common.data.augment import two_views
+from common.data.augment import apply, draw, two_views
 from common.data.datasets import Dataset
 from common.data.loaders import DeviceImages
 from common.metrics.knn import knn_accuracy
@@ -16,8 +16,9 @@ from common.metrics.retrieval import retrieval_accuracy
 from common.models.features import extract_features
 from common.models.heads import Network
 from common.randomness import generator
+from common.training.distributed import share, world_size
 from common.training.frozen import features_of
-from common.training.task import NetworkTask
+from common.training.task import NetworkTask, steps_per_epoch
 from SimCLR.config import SimCLRConfig
 from SimCLR.objective import nt_xent
 
@@ -44,7 +45,13 @@ class SimCLRTask(NetworkTask):
         self.input = dataset.input
         self.splits = {name: DeviceImages(dataset.split(name), device) for name in ("train", "validation")}
         self.size = self.splits["train"].images.shape[-1]
-        self.steps_per_epoch = self.splits["train"].steps_per_epoch(config.train.batch_size, drop_last=True)
+        self.steps_per_epoch = steps_per_epoch(self.splits["train"], config.train)
+        require(
+            config.train.batch_size % world_size() == 0,
+            "train.batch_size",
+            config.train.batch_size,
+            f"a multiple of the {world_size()} processes, whose projections are compared with one another",
+        )
         self._check_evaluation()
 
     def _check_evaluation(self) -> None:
@@ -59,17 +66,22 @@ class SimCLRTask(NetworkTask):
 
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield pairs of views, (N, C, H, W) float each, drawn anew for every round, epoch and batch."""
-        images = self.splits["train"]
-        batch_size = self.config.train.batch_size
-        order = images.batches(self.seed, "order", round, epoch, batch_size=batch_size, drop_last=True, first_batch=first)
-        for number, indices in enumerate(order, start=first):
+        images, train = self.splits["train"], self.config.train
+        height, width = images.images.shape[-2:]
+        own = share(train.batch_size)
+        start = first * train.accumulate
+        order = images.batches(self.seed, "order", round, epoch, batch_size=train.batch_size, drop_last=True, first_batch=start)
+        for number, indices in enumerate(order, start=start):
             draws = generator(self.seed, "views", round, epoch, number)
-            views = two_views(images.take(indices)[0], self.config.augment, self.size, draws)
-            yield self.input.normalise(views[0]), self.input.normalise(views[1])
+            drawn = draw(self.config.augment, 2 * train.batch_size, height, width, self.size, draws)
+            pixels = images.take(indices[own.start : own.stop])[0]
+            offsets = (0, train.batch_size)
+            first_view, second_view = (apply(pixels, drawn.part(offset + own.start, offset + own.stop)) for offset in offsets)
+            yield self.input.normalise(first_view), self.input.normalise(second_view)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Return {"total": NT-Xent} of a pair of views."""
-        first, second = self.network(torch.cat(batch)).chunk(2)
+        """Return {"total": NT-Xent} of this process's views among those of all processes."""
+        first, second = self.forward(torch.cat(batch)).chunk(2)
         return {"total": nt_xent(first, second, temperature=self.config.objective.temperature)}
 
     def evaluate(self, split: str) -> dict[str, float]:

@@ -84,11 +84,16 @@ class ModelConfig:
 class OptimConfig:
     """How weights move."""
 
-    name: Literal["sgd"] = option("sgd", "optimizer: SGD with momentum")
+    name: Literal["sgd", "adamw", "lars"] = option("sgd", "optimizer: SGD with momentum, AdamW, or LARS")
     lr: float = option(0.1, "peak learning rate, > 0")
     momentum: float = option(0.9, "momentum, in [0, 1)")
     nesterov: bool = option(False, "Nesterov momentum")
-    weight_decay: float = option(1e-4, "L2 weight decay, >= 0, on every parameter")
+    weight_decay: float = option(1e-4, "weight decay, >= 0: L2 for sgd and lars, decoupled for adamw")
+    decay_norms: bool | None = option(None, "weight decay on norms and biases too; null: yes for sgd, no for adamw and lars")
+    betas: tuple[float, float] = option((0.9, 0.999), "adamw: decay of the two moments, in [0, 1)")
+    eps: float = option(1e-8, "adamw: added to the root of the second moment, > 0")
+    trust_coefficient: float = option(0.001, "lars: eta of You et al. 2017, > 0")
+    clip: float | None = option(None, "largest norm of all gradients together, masked first, > 0; null: none")
     schedule: Literal["constant", "cosine", "multistep"] = option("cosine", "learning rate after the warm-up")
     warmup: str = option("0it", "linear warm-up from 0, such as 1ep or 100it")
     milestones: tuple[str, ...] = option((), "multistep: where the rate is multiplied by gamma, such as [91ep, 136ep]")
@@ -99,6 +104,11 @@ class OptimConfig:
         require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "a number in [0, 1)")
         require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "a number >= 0")
         require(0 < self.gamma <= 1, "optim.gamma", self.gamma, "a number in (0, 1]")
+        require(all(0 <= beta < 1 for beta in self.betas), "optim.betas", list(self.betas), "two numbers in [0, 1)")
+        require(self.eps > 0, "optim.eps", self.eps, "a number > 0")
+        require(self.trust_coefficient > 0, "optim.trust_coefficient", self.trust_coefficient, "a number > 0")
+        require(self.clip is None or self.clip > 0, "optim.clip", self.clip, "a number > 0, or null")
+        require(not self.nesterov or self.name == "sgd", "optim.nesterov", self.nesterov, "false: only sgd has it")
         require(not self.nesterov or self.momentum > 0, "optim.nesterov", self.nesterov, "false where optim.momentum is 0")
         if self.schedule == "multistep":
             require(bool(self.milestones), "optim.milestones", list(self.milestones), "at least one duration for multistep")
@@ -109,7 +119,11 @@ class TrainConfig:
     """How long, in what portions, and on what."""
 
     epochs: int = option(100, "epochs of round 0 or of the task, >= 1")
-    batch_size: int = option(128, "images per optimizer step, >= 2")
+    batch_size: int = option(128, "images per batch, over all processes together, >= 2")
+    accumulate: int = option(1, "batches whose mean gradient makes one optimizer step, >= 1")
+    precision: Literal["fp32", "tf32", "bf16"] = option("fp32", "fp32; tf32: products in TF32 on GPUs; bf16: autocast, and TF32")
+    channels_last: bool = option(False, "lay images and weights out channels last, which GPUs prefer")
+    compile: bool = option(False, "compile the network (torch.compile); the first steps take minutes")
     device: str = option("auto", "auto (cuda where there is one), cpu, cuda, cuda:N", identity=False)
     threads: int | None = option(
         None, "CPU threads; null: torch's choice. A resumed run keeps the number it began with", identity=False
@@ -120,6 +134,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "an integer >= 1")
         require(self.batch_size >= 2, "train.batch_size", self.batch_size, "an integer >= 2")
+        require(self.accumulate >= 1, "train.accumulate", self.accumulate, "an integer >= 1")
         require(self.threads is None or self.threads >= 1, "train.threads", self.threads, "an integer >= 1, or null")
         require(self.log_every >= 1, "train.log_every", self.log_every, "an integer >= 1")
 

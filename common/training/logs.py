@@ -13,6 +13,7 @@ from torch import Tensor
 
 from common.errors import RunError
 from common.files import write_text
+from common.training.distributed import is_first, mean_over_ranks
 
 
 class MetricsFile:
@@ -59,11 +60,10 @@ class Log:
     """
 
     def __init__(self, directory: Path, *, resumed_at: tuple[int, int], every: int, tensorboard: bool) -> None:
-        self._metrics = MetricsFile(directory / "metrics.jsonl", keep_until=resumed_at)
+        self._metrics = MetricsFile(directory / "metrics.jsonl", keep_until=resumed_at) if is_first() else None
         self._every = every
         self._pending: list[tuple[int, int, float, dict[str, Tensor]]] = []
-        self._events = _event_writer(directory / "tensorboard") if tensorboard else None
-        self._global_step = 0
+        self._events = _event_writer(directory / "tensorboard") if tensorboard and is_first() else None
 
     def losses(self, round_: int, step: int, rate: float, losses: Mapping[str, Tensor]) -> None:
         """Remember a step's losses on the device; read them all every n steps.
@@ -84,7 +84,9 @@ class Log:
         if not self._pending:
             return
         names = list(self._pending[0][3])
-        rows = torch.stack([torch.stack([losses[name].float() for name in names]) for *_, losses in self._pending]).tolist()
+        rows = mean_over_ranks(
+            torch.stack([torch.stack([losses[name].float() for name in names]) for *_, losses in self._pending])
+        ).tolist()
         for (round_, step, _, _), row in zip(self._pending, rows, strict=True):
             for name, value in zip(names, row, strict=True):
                 if not math.isfinite(value):
@@ -99,14 +101,16 @@ class Log:
 
     def values(self, round_: int, step: int, values: Mapping[str, float]) -> None:
         """Write values at a position."""
-        self._metrics.write({"round": round_, "step": step, **values})
+        if self._metrics is not None:
+            self._metrics.write({"round": round_, "step": step, **values})
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"round_{round_:02d}/{name}", value, step)
 
     def close(self) -> None:
         """Flush and close every file; losses that were not read are lost with the steps that they belong to."""
-        self._metrics.close()
+        if self._metrics is not None:
+            self._metrics.close()
         if self._events is not None:
             self._events.close()
 

@@ -10,15 +10,57 @@ import torch
 
 from common.config import OptimConfig
 from common.durations import steps
+from common.training.lars import LARS
 
 Schedule = Callable[[int], float]
 
 
 def build_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
-    """Build a fresh optimizer over parameter groups."""
+    """Build a fresh optimizer over parameter groups, fused where torch offers it.
+
+    Norms and biases (tensors of at most one dimension) get groups of their own: LARS does not adapt their rate, and they decay
+    only where `decay_norms` says so.
+    """
+    split = [part for group in groups for part in _without_norms(group, config)]
+    if config.name == "lars":
+        return LARS(
+            split,
+            config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            trust_coefficient=config.trust_coefficient,
+        )
+    if config.name == "adamw":
+        return torch.optim.AdamW(
+            split, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=_can_fuse(split)
+        )
     return torch.optim.SGD(
-        groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay
+        split,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=_can_fuse(split),
     )
+
+
+def _without_norms(group: dict[str, Any], config: OptimConfig) -> list[dict[str, Any]]:
+    """Split a group into weights, and norms and biases."""
+    parameters = list(group["params"])
+    decays = config.decay_norms if config.decay_norms is not None else config.name == "sgd"
+    small = {"weight_decay": config.weight_decay if decays else 0.0}
+    if config.name == "lars":
+        small["adapt"] = False
+    parts = [
+        {**group, "params": [p for p in parameters if p.ndim > 1]},
+        {**group, **small, "params": [p for p in parameters if p.ndim <= 1]},
+    ]
+    return [part for part in parts if part["params"]]
+
+
+def _can_fuse(groups: list[dict[str, Any]]) -> bool:
+    """Say whether torch has a fused step for these parameters: all floating point, on CUDA or the CPU."""
+    return all(p.is_floating_point() and p.device.type in ("cuda", "cpu") for group in groups for p in group["params"])
 
 
 def build_schedule(config: OptimConfig, total: int, steps_per_epoch: int) -> Schedule:

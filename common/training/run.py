@@ -19,6 +19,7 @@ from common.errors import InputError, RunError
 from common.files import read_json, write_json
 from common.identity import run_directory, run_status
 from common.provenance import commit, host
+from common.training.distributed import broadcast, is_first, world_size
 
 FORMAT = 1
 
@@ -41,11 +42,13 @@ class Run:
         path: the run directory.
         invocation: folder, recipe and configuration.
         record: the content of run.json.
+        writes: this process writes the run's files; of several that train together only the first does.
     """
 
     path: Path
     invocation: Invocation
     record: dict[str, Any] = field(default_factory=dict)
+    writes: bool = True
 
     @property
     def name(self) -> str:
@@ -69,14 +72,15 @@ class Run:
     def mark(self, **changes: Any) -> None:
         """Change fields of run.json and write it."""
         self.record.update(changes)
-        write_json(self.path / "run.json", self.record)
+        if self.writes:
+            write_json(self.path / "run.json", self.record)
 
 
 def is_done(invocation: Invocation) -> bool:
-    """Say whether a run is finished already, and tell the user where."""
+    """Say whether a run is finished already, the same on every process, and tell the user where."""
     directory = run_directory(invocation)
-    done = run_status(directory) == "done"
-    if done:
+    done = broadcast(run_status(directory) == "done")
+    if done and is_first():
         print(f"{directory} is done already; nothing to run")
     return done
 
@@ -92,12 +96,18 @@ def open_run(invocation: Invocation, device: torch.device) -> Iterator[Run | Non
         InputError: the directory cannot be made or written, or holds another configuration.
     """
     directory = run_directory(invocation)
+    if not is_first():
+        record: dict[str, Any] = broadcast({})
+        yield Run(directory, invocation, record, writes=False) if record else None
+        return
     with _locked(directory):
         if run_status(directory) == "done":
             print(f"{directory} was finished by another process; nothing to run")
+            broadcast({})
             yield None
             return
         run = _begin(directory, invocation, device)
+        broadcast(run.record)
         try:
             yield run
         except (RunError, InputError, OSError) as error:
@@ -108,7 +118,7 @@ def open_run(invocation: Invocation, device: torch.device) -> Iterator[Run | Non
 def recorded_threads(invocation: Invocation) -> int | None:
     """Return the thread count that an unfinished run began with, which a resume keeps; None for a new run."""
     file = run_directory(invocation) / "run.json"
-    return read_json(file).get("threads") if file.exists() else None
+    return broadcast(read_json(file).get("threads") if file.exists() else None)
 
 
 def _begin(directory: Path, invocation: Invocation, device: torch.device) -> Run:
@@ -119,7 +129,7 @@ def _begin(directory: Path, invocation: Invocation, device: torch.device) -> Run
         **host(),
         "torch": torch.__version__,
         "device": device_name(device),
-        "world_size": 1,
+        "world_size": world_size(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     run = Run(directory, invocation, record)

@@ -20,6 +20,7 @@ from common.tickets.scope import Scope, find_scope
 from common.tickets.scores import magnitude, random
 from common.tickets.weights_file import NetworkState, load_weights, save_weights
 from common.training.checkpoint import Checkpoint, load_checkpoint
+from common.training.distributed import broadcast, follow_first_, require_agreement, state_digest, world_size
 from common.training.logs import Log
 from common.training.loop import Span
 from common.training.progress import Progress
@@ -127,14 +128,15 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None
                 _rewind_(s, mask, round_)
             seconds = _train(s, mask, round_)
             _finish(s, mask, round_, seconds)
-    run.checkpoint.unlink(missing_ok=True)
+    if run.writes:
+        run.checkpoint.unlink(missing_ok=True)
     run.mark(status="done", round=rounds)
 
 
 @contextmanager
 def _begin(task: Task, config: SearchConfig, run: Run, records: Records) -> Iterator[Search]:
     """Build the search's state, from the checkpoint where there is one; close logs and progress at the end."""
-    resumed = load_checkpoint(run.checkpoint)
+    resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes else None)
     round_, step = (resumed.round, resumed.step) if resumed else (0, 0)
     spans = [round_steps(config, task.steps_per_epoch, k) for k in range(config.prune.rounds + 1)]
     lengths = [last - first for first, last in spans]
@@ -142,7 +144,7 @@ def _begin(task: Task, config: SearchConfig, run: Run, records: Records) -> Iter
     scope = find_scope(task.backbone, config.prune.include, config.prune.exclude)
     log = Log(run.path, resumed_at=(round_, step), every=config.train.log_every, tensorboard=config.log.tensorboard)
     try:
-        with Progress(run.name, sum(lengths), done=done, show=config.log.progress) as progress:
+        with Progress(run.name, sum(lengths), done=done, show=config.log.progress and run.writes) as progress:
             s = Search(task, config, run, records, scope, log, progress, resumed)
             if resumed is not None:
                 resumed.restore_(task, None)
@@ -166,7 +168,19 @@ def _is_resumed(s: Search, round_: int) -> bool:
 
 
 def _prune(s: Search, mask: Mask, round_: int) -> Mask:
-    """Return the round's mask, inside the last one; ranked by the parameters as they are now, after the last step."""
+    """Return the round's mask, inside the last one; the first process computes it, the others must stand at the same weights.
+
+    Raises:
+        RunError: the processes hold different weights or masks.
+    """
+    require_agreement(f"the weights at the end of round {round_ - 1}", state_digest(s.task.network) if world_size() > 1 else "")
+    found = Mask(broadcast(dict(_next_mask(s, mask, round_)) if s.run.writes else {}))
+    require_agreement(f"the mask of round {round_}", found.digest())
+    return found
+
+
+def _next_mask(s: Search, mask: Mask, round_: int) -> Mask:
+    """Rank by the parameters as they are now, after the last step, and keep what the round's count allows."""
     prune = s.config.prune
     parameters = s.scope.parameters(s.task.backbone)
     if prune.score == "random":
@@ -184,11 +198,13 @@ def _prune(s: Search, mask: Mask, round_: int) -> Mask:
 def _rewind_(s: Search, mask: Mask, round_: int) -> None:
     """Bring the whole network back to the rewind point and zero what is pruned; `final` keeps what was trained."""
     on_network = Mask({f"backbone.{name}": kept for name, kept in mask.items()})
-    if s.rewind_to == "final":
-        save_weights(s.run.round_path(round_) / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
-        Hold(s.task.network.named_parameters(), on_network).weights_()
-    else:
-        restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), on_network)
+    if s.run.writes:
+        if s.rewind_to == "final":
+            save_weights(s.run.round_path(round_) / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
+            Hold(s.task.network.named_parameters(), on_network).weights_()
+        else:
+            restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), on_network)
+    follow_first_(s.task.network)
     s.task.rewound()
 
 
@@ -206,11 +222,15 @@ def _train(s: Search, mask: Mask, round_: int) -> float:
 
 
 def _keep_rewind_point(s: Search) -> None:
+    if not s.run.writes:
+        return
     save_weights(s.run.path / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
 
 
 def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
     """Keep what a round leaves: its weights where asked, its ticket, its result."""
+    if not s.run.writes:
+        return
     state = NetworkState.split(capture(s.task.network))
     if round_ == 0:
         save_weights(s.run.path / "scores.safetensors", state)

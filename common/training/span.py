@@ -11,7 +11,7 @@ from common.tickets.hold import Hold
 from common.tickets.mask import Mask
 from common.training.checkpoint import Checkpoint, save_checkpoint
 from common.training.logs import Log
-from common.training.loop import Span, fit
+from common.training.loop import Rules, Span, fit
 from common.training.optim import build_optimizer, build_schedule
 from common.training.progress import Progress
 from common.training.run import Run
@@ -74,7 +74,9 @@ def train_span(
         at_step(done)
         if done % every == 0 or done == span.last:
             log.read()
-            save_checkpoint(run.checkpoint, task, optimizer, mask, round_=span.round, step=done)
+            if run.writes:
+                save_checkpoint(run.checkpoint, task, optimizer, mask, round_=span.round, step=done)
             run.mark(round=span.round, step=done)
 
-    fit(task, optimizer, schedule, span, log=log, hold=hold, after_step=after_step, progress=progress)
+    rules = Rules(config.train.accumulate, config.optim.clip, config.train.precision)
+    fit(task, optimizer, schedule, span, log=log, rules=rules, hold=hold, after_step=after_step, progress=progress)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from common.config import TrainConfig, require
+from common.data.loaders import DeviceImages
 from common.models.heads import Network
+from common.training.distributed import world_size
 
 
 class Task(Protocol):
@@ -33,11 +39,22 @@ class Task(Protocol):
         ...
 
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[Any]:
-        """Yield the batches of an epoch from the `first` on, the same for the same arguments whatever ran before."""
+        """Yield an epoch's batches from step `first` on, `train.accumulate` to a step; this process's part of each.
+
+        The same for the same arguments, whatever ran before.
+        """
         ...
 
     def loss(self, batch: Any) -> dict[str, Tensor]:
         """Return {"total": scalar to minimise, further parts}."""
+        ...
+
+    def prepare_(self, config: TrainConfig) -> None:
+        """Lay out, distribute and compile the network, before an optimizer or a hold is made for it."""
+        ...
+
+    def no_sync(self) -> AbstractContextManager[Any]:
+        """Return the context of a backward pass whose gradients are not yet exchanged between processes."""
         ...
 
     def after_step(self) -> None:
@@ -61,6 +78,18 @@ class Task(Protocol):
         ...
 
 
+def steps_per_epoch(images: DeviceImages, config: TrainConfig) -> int:
+    """Return the optimizer steps of an epoch: whole batches, `accumulate` of them to a step.
+
+    Raises:
+        InputError: an epoch has no whole step.
+    """
+    found = images.steps_per_epoch(config.batch_size, drop_last=True) // config.accumulate
+    most = len(images) // config.batch_size
+    require(found >= 1, "train.accumulate", config.accumulate, f"no more than the {most} batches of an epoch")
+    return found
+
+
 class NetworkTask:
     """What tasks share that train one network and nothing beside it; a task overrides what is different for it.
 
@@ -70,6 +99,34 @@ class NetworkTask:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        self._parallel: DistributedDataParallel | None = None
+        self._call: Callable[[Tensor], Tensor] = network
+        self._channels_last = False
+
+    def prepare_(self, config: TrainConfig) -> None:
+        """Lay out, distribute and compile the network as a recipe says; parameters stay the same objects under the same names.
+
+        SyncBatchNorm is used between GPUs; gloo has none, so on CPUs every process norms its own part of a batch.
+        """
+        device = next(self.network.parameters()).device
+        if config.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+            self._channels_last = True
+        if world_size() > 1:
+            if device.type == "cuda":
+                torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+            self._parallel = DistributedDataParallel(self.network, device_ids=[device] if device.type == "cuda" else None)
+            self._call = self._parallel
+        if config.compile:
+            self._call = torch.compile(self._call)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Return the network's output in training, through what `prepare_` made of it."""
+        return self._call(x_NCHW.contiguous(memory_format=torch.channels_last) if self._channels_last else x_NCHW)
+
+    def no_sync(self) -> AbstractContextManager[Any]:
+        """Return DistributedDataParallel's context, or an empty one."""
+        return self._parallel.no_sync() if self._parallel is not None else nullcontext()
 
     @property
     def backbone(self) -> nn.Module:

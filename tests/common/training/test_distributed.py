@@ -1,0 +1,188 @@
+"""Two processes on gloo against one: the same loss, gradients and masks; a lost process ends all, and the run resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.tickets import load_ticket
+
+REPOSITORY = Path(__file__).parents[3]
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "TORCHELASTIC_ERROR_FILE": ""}
+
+
+def on_two_ranks(folder: Path, script: str) -> list[dict]:
+    """Run a script under torchrun; each rank saves what it calls `found`. Return what both saved."""
+    file = folder / "script.py"
+    file.write_text(script + f"\nimport torch\ntorch.save(found, {str(folder)!r} + f'/{{rank()}}.pt')\n")
+    done = subprocess.run([*TORCHRUN, str(file)], env=ENVIRONMENT, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"{number}.pt", weights_only=True) for number in (0, 1)]
+
+
+OBJECTIVE = """
+import torch
+from common.training.distributed import process_group, rank, share, gather_rows, mean_over_ranks
+from SimCLR.objective import nt_xent
+draws = torch.Generator().manual_seed(0)
+whole = [torch.randn(12, 5, generator=draws) for _ in range(2)]
+with process_group(torch.device("cpu")):
+    own = share(12)
+    mine = [z[own.start:own.stop].clone().requires_grad_() for z in whole]
+    loss = nt_xent(*mine, temperature=0.3)
+    loss.backward()
+    found = {"loss": mean_over_ranks(loss.detach()), "gradients": torch.stack([z.grad for z in mine]) / 2, "rank": rank()}
+    number = rank()
+rank = lambda: number
+"""
+
+
+def test_loss_and_gradient_at_the_projections_equal_one_process(tmp_path: Path) -> None:
+    from SimCLR.objective import nt_xent
+
+    draws = torch.Generator().manual_seed(0)
+    whole = [torch.randn(12, 5, generator=draws).requires_grad_() for _ in range(2)]
+    loss = nt_xent(*whole, temperature=0.3)
+    loss.backward()
+    parts = on_two_ranks(tmp_path, OBJECTIVE)
+    for part in parts:
+        torch.testing.assert_close(part["loss"], loss.detach())
+    for view in (0, 1):
+        torch.testing.assert_close(torch.cat([part["gradients"][view] for part in parts]), whole[view].grad)
+
+
+END_TO_END = """
+import torch
+from torch import nn
+from pathlib import Path
+from common.cli import resolve
+from common.models.heads import Network, projection_head
+from common.tickets.hold import Hold
+from common.tickets.mask import Mask
+from common.training.distributed import process_group, rank
+from common.training.logs import Log
+from common.training.loop import Rules, Span, fit
+from common.training.optim import build_optimizer, build_schedule
+from common.training.pretraining import build_setting
+from SimCLR.main import COMMAND
+from SimCLR.task import SimCLRTask
+
+def train(folder, optimizer="sgd", accumulate=1):
+    words = ["--data.name=digits:0-2", "--train.batch_size=64", "--evaluation.retrieval_batch=32", f"--optim.name={optimizer}",
+             "--optim.lr=0.05" if optimizer == "sgd" else "--optim.lr=0.002", f"--train.accumulate={accumulate}"]
+    config = resolve(COMMAND, words).config
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = Network(backbone, projection_head(16, (16, 8), seed=0))
+    setting = build_setting(config, torch.device("cpu"))
+    task = SimCLRTask(config, network, setting.dataset, torch.device("cpu"), 0)
+    task.prepare_(config.train)
+    mask = Mask({"2.weight": torch.arange(16 * 8 * 9).reshape(16, 8, 3, 3) % 3 == 0})
+    hold = Hold(backbone.named_parameters(), mask)
+    hold.weights_()
+    optimizer = build_optimizer(task.parameter_groups(), config.optim)
+    log = Log(Path(folder), resumed_at=(0, 0), every=100, tensorboard=False)
+    rules = Rules(accumulate=accumulate, clip=1.0)
+    fit(task, optimizer, build_schedule(config.optim, 6, task.steps_per_epoch), Span(1, 0, 6), log=log, rules=rules, hold=hold)
+    log.close()
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+"""
+
+
+@pytest.mark.parametrize(("optimizer", "accumulate"), [("sgd", 1), ("lars", 1), ("adamw", 2)])
+def test_training_without_batch_statistics_equals_one_process(tmp_path: Path, optimizer: str, accumulate: int) -> None:
+    scope: dict = {}
+    exec(END_TO_END, scope)
+    alone = scope["train"](tmp_path, optimizer, accumulate)
+    script = f"""{END_TO_END}
+with process_group(torch.device("cpu")):
+    found = train({str(tmp_path)!r}, {optimizer!r}, {accumulate})
+    number = rank()
+rank = lambda: number
+"""
+    first, second = on_two_ranks(tmp_path, script)
+    for name, tensor in alone.items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], tensor, rtol=2e-4, atol=2e-5)
+    assert not first["backbone.2.weight"][torch.arange(16 * 8 * 9).reshape(16, 8, 3, 3) % 3 != 0].any()
+
+
+def search(out: Path, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "log", "ab") as log:
+        command = [*TORCHRUN, "-m", "SimCLR", *words, "--train.checkpoint_every=1it", f"--out={out}"]
+        return subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=log, stderr=log)
+
+
+def digests(out: Path) -> list[str]:
+    return [load_ticket(path).digest for path in sorted(out.glob("SimCLR/*/*/round_*/ticket.safetensors"))]
+
+
+def process_of_rank(number: int, parent: int) -> int:
+    """Find the worker of a rank among torchrun's children, by its environment."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            child_of = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            named = f"RANK={number}".encode() in (entry / "environ").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            continue
+        if child_of == parent and named:
+            return int(entry.name)
+    raise AssertionError(f"rank {number} is not running")
+
+
+def test_a_killed_rank_ends_all_and_the_run_resumes_to_the_same_tickets(tmp_path: Path, small_words: tuple[str, ...]) -> None:
+    undisturbed = search(tmp_path / "whole", small_words)
+    assert undisturbed.wait() == 0, (tmp_path / "whole/log").read_text()[-3000:]
+    expected = digests(tmp_path / "whole")
+    assert len(expected) == 4
+    (file,) = (tmp_path / "whole").glob("SimCLR/*/*/run.json")
+    assert [attempt["world_size"] for attempt in json.loads(file.read_text())["attempts"]] == [2]
+
+    out = tmp_path / "killed"
+    process = search(out, small_words)
+
+    def position() -> tuple[int, int]:
+        found = list(out.glob("SimCLR/*/*/run.json"))
+        record = json.loads(found[0].read_text()) if found else {"round": 0, "step": 0}
+        return record["round"], record["step"]
+
+    while position() < (1, 1):
+        assert process.poll() is None, (out / "log").read_text()[-3000:]
+        time.sleep(0.002)
+    os.kill(process_of_rank(1, process.pid), signal.SIGKILL)
+    assert process.wait(timeout=120) != 0
+    assert not list(out.glob("SimCLR/*/*/result.json"))
+    again = search(out, small_words)
+    assert again.wait() == 0, (out / "log").read_text()[-3000:]
+    assert digests(out) == expected
+
+
+def test_ranks_that_disagree_stop(tmp_path: Path) -> None:
+    script = """
+import torch
+from common.errors import RunError
+from common.training.distributed import process_group, rank, require_agreement
+with process_group(torch.device("cpu")):
+    require_agreement("the mask of round 3", "same")
+    try:
+        require_agreement("the mask of round 3", str(rank()))
+        found = {"error": ""}
+    except RunError as error:
+        found = {"error": str(error)}
+    number = rank()
+rank = lambda: number
+"""
+    for part in on_two_ranks(tmp_path, script):
+        assert "the ranks disagree on the mask of round 3" in part["error"]
