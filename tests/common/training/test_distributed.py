@@ -81,7 +81,8 @@ def train(folder, optimizer="sgd", accumulate=1):
              "--optim.lr=0.05" if optimizer == "sgd" else "--optim.lr=0.002", f"--train.accumulate={accumulate}"]
     config = resolve(COMMAND, words).config
     torch.manual_seed(0)
-    backbone = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    layers = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU()]
+    backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     network = Network(backbone, projection_head(16, (16, 8), seed=0))
     setting = build_setting(config, torch.device("cpu"))
     task = SimCLRTask(config, network, setting.dataset, torch.device("cpu"), 0)
