@@ -114,7 +114,20 @@ def test_commands_of_the_readmes_name_flags_that_exist() -> None:
     from SimCLR.config import SimCLRConfig
 
     known = set(leaves(SimCLRConfig)) | set(leaves(DownstreamConfig))
-    known |= {"recipe", "config", "list", "evaluate", "print_config", "dry_run", "jobs", "help", "json", "out", "workers"}
+    known |= {
+        "nproc_per_node",
+        "recipe",
+        "config",
+        "list",
+        "evaluate",
+        "print_config",
+        "dry_run",
+        "jobs",
+        "help",
+        "json",
+        "out",
+        "workers",
+    }
     for readme in (ROOT / "README.md", ROOT / "SimCLR/README.md", ROOT / "Downstream/README.md"):
         for flag in re.findall(r"--([a-z_]+(?:\.[a-z_0-9]+)?)", readme.read_text(encoding="utf-8")):
             assert flag in known, f"{readme.name}: --{flag}"

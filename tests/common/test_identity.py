@@ -89,3 +89,10 @@ def test_given_weights_enter_by_content(tmp_path: Path) -> None:
     assert a != c
     with pytest.raises(InputError, match="cannot read"):
         directory(SIMCLR, f"--start.weights={tmp_path / 'none.pt'}")
+
+
+def test_two_folders_of_images_are_two_runs_and_another_root_of_a_known_set_is_not() -> None:
+    a, b = (directory(SIMCLR, "--data.name=folder", "--data.size=16", f"--data.root=/data/{name}") for name in "ab")
+    assert a.parent != b.parent
+    a, b = (directory(SIMCLR, "--data.name=cifar10", f"--data.root=/data/{name}") for name in "ab")
+    assert a == b

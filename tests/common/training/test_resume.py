@@ -18,13 +18,13 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 class Started:
-    """A SimCLR process of its own, its output in files beside its runs."""
+    """A process of its own, its output in files beside its runs."""
 
-    def __init__(self, out: Path, words: tuple[str, ...], *more: str) -> None:
+    def __init__(self, out: Path, words: tuple[str, ...], *more: str, folder: str = "SimCLR") -> None:
         out.mkdir(exist_ok=True)
         self._files = [out / f"{time.monotonic_ns()}.{kind}" for kind in ("out", "err")]
         with open(self._files[0], "w") as stdout, open(self._files[1], "w") as stderr:
-            command = [sys.executable, "-m", "SimCLR", *words, f"--out={out}", *more]
+            command = [sys.executable, "-m", folder, *words, f"--out={out}", *more]
             self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=stdout, stderr=stderr)
 
     def wait(self) -> tuple[int, str, str]:
@@ -48,7 +48,7 @@ def digests(run: Path) -> list[str]:
 
 
 def position(out: Path) -> tuple[int, int]:
-    for file in out.glob("SimCLR/*/*/run.json"):
+    for file in out.glob("*/*/*/run.json"):
         record = json.loads(file.read_text())
         return record["round"], record["step"]
     return 0, 0
@@ -119,3 +119,27 @@ def test_a_damaged_checkpoint_is_one_clear_line(tmp_path: Path, small_words: tup
     assert code == 2
     assert len(error.strip().splitlines()) == 1
     assert "checkpoint.pt is damaged" in error
+
+
+def test_a_killed_transfer_ends_with_the_same_network(tmp_path: Path, small_search: Path) -> None:
+    words = ("--recipe=digits_full", "--train.threads=1", "--train.device=cpu", "--log.tensorboard=false", "--log.progress=false")
+    words += (
+        "--train.epochs=60",
+        "--select=best",
+        "--data.validation_labels=8",
+        f"--ticket.file={small_search}/round_02/ticket.safetensors",
+    )
+    code, _, error = Started(tmp_path / "whole", words, folder="Downstream").wait()
+    assert code == 0, error
+    out = tmp_path / "killed"
+    process = Started(out, words, folder="Downstream")
+    process.wait_until(lambda: position(out) >= (0, 20))
+    process.kill()
+    (run,) = out.glob("Downstream/*/*")
+    assert not (run / "result.json").exists(), "the run was over before the kill"
+    assert Started(out, words, folder="Downstream").wait()[0] == 0
+    (whole,) = (tmp_path / "whole").glob("Downstream/*/*")
+    assert (run / "trained.safetensors").read_bytes() == (whole / "trained.safetensors").read_bytes()
+    results = [json.loads((folder / "result.json").read_text()) for folder in (run, whole)]
+    assert results[0]["metrics"] == results[1]["metrics"]
+    assert results[0]["details"] == results[1]["details"]
