@@ -34,9 +34,10 @@ def run_directory(invocation: Invocation) -> Path:
     weights = getattr(getattr(config, "start", None), "weights", None)
     if weights is not None:
         config = replace(config, start=replace(config.start, weights=_weights_reference(weights)))
-    if config.data.name.partition(":")[0] == "folder" and config.data.root is not None:
-        named = f"{config.data.name}@{Path(config.data.root).expanduser().resolve()}"  # the folder is what names these images
-        config = replace(config, data=replace(config.data, name=named))
+    data = getattr(config, "data", None)
+    if data is not None and data.name.partition(":")[0] == "folder" and data.root is not None:
+        named = f"{data.name}@{Path(data.root).expanduser().resolve()}"  # the folder is what names these images
+        config = replace(config, data=replace(data, name=named))
     own = _seed(config.seed.ticket, seed, ticket_file)
     name = f"{invocation.recipe}-{config_hash(invocation.folder, config)}"
     return Path(config.out) / invocation.folder / name / f"seed{own}-{config.seed.task}"
