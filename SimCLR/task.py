@@ -16,7 +16,7 @@ from common.metrics.retrieval import retrieval_accuracy
 from common.models.features import extract_features
 from common.models.heads import Network
 from common.randomness import generator
-from common.training.distributed import share, world_size
+from common.training.distributed import share
 from common.training.frozen import features_of
 from common.training.task import NetworkTask, steps_per_epoch
 from SimCLR.config import SimCLRConfig
@@ -46,12 +46,6 @@ class SimCLRTask(NetworkTask):
         self.splits = {name: DeviceImages(dataset.split(name), device) for name in ("train", "validation")}
         self.size = self.splits["train"].images.shape[-1]
         self.steps_per_epoch = steps_per_epoch(self.splits["train"], config.train)
-        require(
-            config.train.batch_size % world_size() == 0,
-            "train.batch_size",
-            config.train.batch_size,
-            f"a multiple of the {world_size()} processes, whose projections are compared with one another",
-        )
         self._check_evaluation()
 
     def _check_evaluation(self) -> None:

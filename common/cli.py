@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 import traceback
@@ -109,6 +110,8 @@ def _guarded(folder: str, action: Callable[[], int]) -> Outcome:
         traceback.print_exc()
         code, text = 1, f"{type(error).__name__}: {error}"
     text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    if code == 2 and os.environ.get("RANK", "0") != "0":
+        return Outcome(code, text)  # every process of torchrun finds the same bad input; the first one says it
     print(f"{folder}: {text}" if code == INTERRUPTED else f"{folder}: error: {text}", file=sys.stderr, flush=True)
     return Outcome(code, text)
 

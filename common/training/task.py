@@ -82,8 +82,10 @@ def steps_per_epoch(images: DeviceImages, config: TrainConfig) -> int:
     """Return the optimizer steps of an epoch: whole batches, `accumulate` of them to a step.
 
     Raises:
-        InputError: an epoch has no whole step.
+        InputError: an epoch has no whole step, or the processes cannot have equal parts of a batch.
     """
+    parts = world_size()
+    require(config.batch_size % parts == 0, "train.batch_size", config.batch_size, f"a multiple of the {parts} processes")
     found = images.steps_per_epoch(config.batch_size, drop_last=True) // config.accumulate
     most = len(images) // config.batch_size
     require(found >= 1, "train.accumulate", config.accumulate, f"no more than the {most} batches of an epoch")

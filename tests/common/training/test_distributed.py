@@ -187,3 +187,26 @@ rank = lambda: number
 """
     for part in on_two_ranks(tmp_path, script):
         assert "the ranks disagree on the mask of round 3" in part["error"]
+
+
+def test_bad_input_is_said_once(tmp_path: Path, small_words: tuple[str, ...]) -> None:
+    command = [*TORCHRUN, "-m", "SimCLR", *small_words, "--train.batch_size=63", f"--out={tmp_path / 'runs'}"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    said = [line for line in done.stderr.splitlines() if line.startswith("SimCLR: error:")]
+    assert said == ["SimCLR: error: train.batch_size: got 63, expected a multiple of the 2 processes"]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_transfer_on_two_processes_writes_one_result(tmp_path: Path, small_search: Path) -> None:
+    words = ["--recipe=digits_full", "--train.epochs=4", "--train.threads=1", "--train.device=cpu", f"--out={tmp_path / 'runs'}"]
+    ticket = f"--ticket.file={small_search}/round_02/ticket.safetensors"
+    command = [*TORCHRUN, "-m", "Downstream", *words, ticket, "--log.progress=false", "--log.tensorboard=false"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (run,) = (tmp_path / "runs").glob("Downstream/*/*")
+    assert json.loads((run / "run.json").read_text())["status"] == "done"
+    mask = load_ticket(small_search / "round_02/ticket.safetensors").mask
+    from safetensors.torch import load_file
+
+    kept = load_file(run / "trained.safetensors")
+    assert not any(kept[f"weight/{name}"][~part].any() for name, part in mask.items())
