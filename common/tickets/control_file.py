@@ -30,7 +30,7 @@ def write_control(source: Path | str, name: str, seed: int, path: Path | str) ->
         raise TicketError(
             f"control {name} takes its weights from the target recipe's start.weights; set ticket.control {name} there"
         )
-    weights = _fresh(ticket, seed) if kind == FRESH else ticket.rewind_point()
+    weights = _fresh(ticket, seed) if kind == FRESH else ticket.rewind_point() if name == "ticket" else ticket.dense_weights()
     header = ticket.header
     description = Description(
         arch=header["arch"],

@@ -91,6 +91,17 @@ class Ticket:
             raise TicketError(f"{self.path} is a mask without weights; give weights with start.weights and control mask_only")
         return load_weights(self._beside(reference["file"]), reference["sha256"])
 
+    def dense_weights(self) -> NetworkState:
+        """Return weights of which none was pruned, for masks other than the ticket's own.
+
+        They are the rewind point, but for a ticket that was never rewound (`final`), whose own weights were pruned in the rounds
+        before: its controls start from the end of round 0.
+
+        Raises:
+            TicketError: as `rewind_point` and `round0_weights`.
+        """
+        return self.round0_weights() if self.header["rewind"]["to"] == "final" else self.rewind_point()
+
     def round0_weights(self) -> NetworkState:
         """Return the parameters at the end of round 0, which controls are cut from.
 

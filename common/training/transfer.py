@@ -17,6 +17,7 @@ from common.models.start import load_start_weights_, read_start_weights
 from common.tickets.controls import FRESH, START, control_mask, find_control
 from common.tickets.mask import Mask
 from common.tickets.ticket import Ticket, apply, load_ticket
+from common.tickets.weights_file import NetworkState
 
 LABELLED_OBJECTIVES = ("supervised",)
 MANY_CLASSES = 100_000
@@ -98,10 +99,15 @@ def start_(
         apply(ticket, mask, backbone, weights="none", stem=config.stem)
     else:
         flags += accept_input(config.file, ticket.header["input"], dataset.input, accept_mismatch=accept_mismatch)
-        trained_densely = config.weights == "trained" and name == "dense"
-        weights = ticket.round0_weights() if trained_densely else config.weights
-        apply(ticket, mask, backbone, weights=weights, stem=config.stem)
+        apply(ticket, mask, backbone, weights=_weights(ticket, name, config), stem=config.stem)
     return Start(name, mask, ticket, _statistics(config, protocol), flags)
+
+
+def _weights(ticket: Ticket, control: str, config: TicketConfig) -> NetworkState:
+    """Return what a control puts under its mask: the ticket's rewind point, or weights at the end of a round."""
+    if config.weights == "trained":
+        return ticket.round0_weights() if control == "dense" else ticket.trained_weights()
+    return ticket.rewind_point() if control == "ticket" else ticket.dense_weights()
 
 
 def _without_ticket(

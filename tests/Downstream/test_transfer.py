@@ -257,3 +257,20 @@ def test_evaluate_repeats_a_run_and_judges_tickets_by_neighbours(
     written = [json.loads(path.read_text()) for path in (run.parents[2] / "Downstream/evaluations").glob("*.json")]
     assert sorted(entry["protocol"] for entry in written) == ["knn", "knn", "knn", "linear"]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_controls_of_a_ticket_that_was_never_rewound_start_from_weights_that_were_never_pruned(
+    transfer: Callable[..., tuple[Path, dict]], search: Callable[..., Path]
+) -> None:
+    run = search("--rewind.to=final")
+    ticket = run / "round_03/ticket.safetensors"
+    dense = load_file(run / "scores.safetensors")
+    for control in ("dense", "one_shot"):
+        made, _ = transfer(f"--ticket.control={control}", ticket=ticket)
+        kept = load_file(made / "trained.safetensors")["weight/layer1.0.conv1.weight"]
+        assert np.array_equal(kept[kept != 0], dense["weight/layer1.0.conv1.weight"][kept != 0])
+        assert (kept != 0).all() == (control == "dense")
+    own, _ = transfer(ticket=ticket)
+    before = load_file(run / "round_02/trained.safetensors")["weight/layer1.0.conv1.weight"]
+    kept = load_file(own / "trained.safetensors")["weight/layer1.0.conv1.weight"]
+    assert np.array_equal(kept[kept != 0], before[kept != 0])
