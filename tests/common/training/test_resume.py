@@ -143,3 +143,17 @@ def test_a_killed_transfer_ends_with_the_same_network(tmp_path: Path, small_sear
     results = [json.loads((folder / "result.json").read_text()) for folder in (run, whole)]
     assert results[0]["metrics"] == results[1]["metrics"]
     assert results[0]["details"] == results[1]["details"]
+
+
+def test_adamw_with_accumulation_resumes_to_the_same_tickets(
+    tmp_path: Path, small_words: tuple[str, ...], search: Callable[..., Path]
+) -> None:
+    more = ("--optim.name=adamw", "--optim.lr=0.002", "--train.accumulate=2", "--optim.clip=1.0", "--train.checkpoint_every=1it")
+    expected = digests(search(*more))
+    out = tmp_path / "killed"
+    process = Started(out, small_words, *more)
+    process.wait_until(lambda: position(out) >= (1, 1))
+    process.kill()
+    assert Started(out, small_words, *more).wait()[0] == 0
+    (run,) = out.glob("SimCLR/*/*")
+    assert digests(run) == expected
