@@ -19,16 +19,15 @@ from common.models.heads import Network, linear_head
 from common.tickets.rewind import capture
 from common.tickets.weights_file import NetworkState, save_weights
 from common.training.checkpoint import load_checkpoint
-from common.training.device import choose_device, threads
-from common.training.distributed import broadcast, process_group
+from common.training.distributed import broadcast
 from common.training.frozen import features_of, normalised_batches
 from common.training.logs import Log
 from common.training.loop import Span
-from common.training.precision import float32_products
 from common.training.pretraining import describe_data
 from common.training.progress import Progress
 from common.training.results import Outcome, write_result
-from common.training.run import Run, is_done, open_run, recorded_threads
+from common.training.run import Run, open_run
+from common.training.session import session
 from common.training.span import check_durations, train_span
 from common.training.transfer import Start, start_
 from Downstream.config import DownstreamConfig
@@ -57,19 +56,18 @@ def transfer(invocation: Invocation) -> None:
         RunError: a loss is not finite.
     """
     config = invocation.config
-    with process_group(choose_device(config.train.device)) as device:
-        if is_done(invocation):
+    with session(invocation) as device:
+        if device is None:
             return
-        with threads(recorded_threads(invocation) or config.train.threads), float32_products(config.train.precision):
-            started = time.monotonic()
-            arm = build_arm(config, device)
-            task = _full_task(arm) if config.protocol == "full" else None
-            with open_run(invocation, device) as run:
-                if run is None:
-                    return
-                network, details = _linear(arm) if task is None else _full(arm, task, run)
-                if run.writes:
-                    _finish(arm, run, network, details, seconds=time.monotonic() - started)
+        started = time.monotonic()
+        arm = build_arm(config, device)
+        task = _full_task(arm) if config.protocol == "full" else None
+        with open_run(invocation, device) as run:
+            if run is None:
+                return
+            network, details = _linear(arm) if task is None else _full(arm, task, run)
+            if run.writes:
+                _finish(arm, run, network, details, seconds=time.monotonic() - started)
 
 
 def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:

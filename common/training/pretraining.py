@@ -18,11 +18,10 @@ from common.identity import ticket_seed
 from common.models.backbones import build_backbone
 from common.models.start import load_start_weights_, read_start_weights
 from common.training.device import choose_device, threads
-from common.training.distributed import process_group
-from common.training.precision import float32_products
 from common.training.records import Records
-from common.training.run import is_done, open_run, recorded_threads
+from common.training.run import open_run
 from common.training.search import check_search, search
+from common.training.session import session
 from common.training.task import Task
 
 
@@ -66,21 +65,20 @@ def run_search(invocation: Invocation, objective: str, build_task: BuildTask) ->
         RunError: a loss is not finite.
     """
     config = invocation.config
-    with process_group(choose_device(config.train.device)) as device:
-        if is_done(invocation):
+    with session(invocation) as device:
+        if device is None:
             return
-        with threads(recorded_threads(invocation) or config.train.threads), float32_products(config.train.precision):
-            setting = build_setting(config, device)
-            task = build_task(setting)
-            check_search(task, config)
-            with open_run(invocation, device) as run:
-                if run is None:
-                    return
-                started = time.monotonic()
-                task.prepare_(config.train)
-                search(task, config, run, _records(setting, objective))
-                if run.writes:
-                    print(f"{run.path}: {config.prune.rounds + 1} tickets in {time.monotonic() - started:.0f} s")
+        setting = build_setting(config, device)
+        task = build_task(setting)
+        check_search(task, config)
+        with open_run(invocation, device) as run:
+            if run is None:
+                return
+            started = time.monotonic()
+            task.prepare_(config.train)
+            search(task, config, run, _records(setting, objective))
+            if run.writes:
+                print(f"{run.path}: {config.prune.rounds + 1} tickets in {time.monotonic() - started:.0f} s")
 
 
 def build_setting(config: SearchConfig, device: torch.device) -> Setting:
