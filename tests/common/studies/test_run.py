@@ -128,7 +128,13 @@ def test_progress_and_logs(toys, capsys):
 def test_a_signal_ends_the_workers_and_leaves_the_rest_to_be_continued(toys, sign):
     _small(toys, search="sleep:1")
     command = [sys.executable, "-m", "common.studies", "run", "toys.yaml", "--out", "runs", "--workers", "2"]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs are born ignoring it
+    )
     deadline = time.monotonic() + 15
     while not any("seed1" in line[3] for line in toys.order()) and time.monotonic() < deadline:
         time.sleep(0.05)
