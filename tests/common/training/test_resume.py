@@ -60,7 +60,7 @@ def test_killed_at_a_random_moment_of_round_2_ends_with_the_same_tickets(
     out = tmp_path / "killed"
     process = Started(out, small_words, "--train.checkpoint_every=1it")
     process.wait_until(lambda: position(out) >= (2, 1))
-    time.sleep(random.SystemRandom().uniform(0, 0.2))
+    time.sleep(random.SystemRandom().uniform(0, 0.08))
     process.kill()
     killed_at = position(out)
     (run,) = out.glob("SimCLR/*/*")
