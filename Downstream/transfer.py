@@ -13,6 +13,7 @@ from torch import nn
 from common.cli import Invocation
 from common.data.datasets import Dataset, Images, load_data
 from common.data.loaders import DeviceImages
+from common.errors import InputError
 from common.models.backbones import build_backbone
 from common.models.features import reestimate_norm_statistics_
 from common.models.heads import Network, linear_head
@@ -78,6 +79,8 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     """
     dataset = load_data(config.data.name, root=config.data.root, download=config.data.download, size=config.data.size)
     labelled = labelled_images(dataset, config.data, config.seed.task)
+    if len(dataset.classes) < 2:
+        raise InputError(f"data.name: {dataset.name} has one class, expected at least 2 to tell apart")
     chooses_by_folds = config.protocol == "linear" and len(config.linear.l2) > 1 and chooser(labelled, config) is None
     check_labels(labelled, len(dataset.classes), config.linear.folds if chooses_by_folds else 1)
     backbone = fresh_backbone(config, dataset)
@@ -199,6 +202,6 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
         details={"labels": arm.labelled.count, "norm_statistics": arm.start.norm_statistics, **details},
     )
     result = write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
-    run.checkpoint.unlink(missing_ok=True)
     run.mark(status="done")
+    run.checkpoint.unlink(missing_ok=True)
     print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} top1 {result['value']:.4f}")

@@ -199,10 +199,10 @@ def _run_directory(invocation: Invocation) -> str:
 
 def _preview(invocation: Invocation) -> dict[str, Any]:
     """Return what --dry_run prints: where the run lives, how far it is, and what it is made of."""
-    from common.identity import run_status
+    from common.identity import invocation_status
 
     directory = _run_directory(invocation)
-    status = run_status(Path(directory))
+    status = invocation_status(invocation)
     return {"run": directory, "status": status, "recipe": invocation.recipe, "config": as_tree(invocation.config)}
 
 

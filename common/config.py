@@ -315,7 +315,8 @@ class SearchConfig(RunConfig):
         to = self.rewind.to
         require(to != "pretrained" or self.start.weights is not None, "rewind.to", to, "start.weights to be given for it")
         if self.start.weights is not None:
-            require(to != "step", "rewind.to", to, "another rewind point: round 0 is not trained where start.weights is given")
+            expected = "pretrained, round0 or final: with start.weights there is no random start and round 0 is not trained"
+            require(to not in ("step", "init"), "rewind.to", to, expected)
         require(
             to != "step" or self.prune.epochs is None,
             "prune.epochs",

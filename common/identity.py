@@ -79,11 +79,32 @@ def _weights_reference(file: str) -> str:
         raise InputError(f"start.weights: cannot read {file}: {error.strerror}") from error
 
 
-def run_status(directory: Path) -> str:
-    """Say how far a run has come: new, running (begun, perhaps cut off), done or failed.
+def run_status(directory: Path, ticket_file: str | None = None) -> str:
+    """Say how far a run has come: new, running (begun, perhaps cut off), done, failed, or stale.
+
+    Done is a run whose record says so and whose result is there. A result that was made from another ticket than the one which
+    now lies under its path is stale.
+
+    Args:
+        directory: the run directory.
+        ticket_file: the ticket that the run starts from, if any.
 
     Raises:
-        InputError: run.json is damaged.
+        InputError: run.json, the result or the ticket is damaged.
     """
     file = directory / "run.json"
-    return str(read_json(file).get("status", "running")) if file.exists() else "new"
+    if not file.exists():
+        return "new"
+    status, result = str(read_json(file).get("status", "running")), directory / "result.json"
+    if status != "done":
+        return status
+    if not result.is_file():
+        return "running"
+    if ticket_file is not None and Path(ticket_file).is_file():
+        return "done" if read_json(result).get("ticket") == read_header(ticket_file)["digest"] else "stale"
+    return "done"
+
+
+def invocation_status(invocation: Invocation) -> str:
+    """Say how far the run of an invocation has come; see `run_status`."""
+    return run_status(run_directory(invocation), getattr(getattr(invocation.config, "ticket", None), "file", None))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
 from common.files import canonical_json, read_json
 from common.studies.plan import Job, Plan
+from common.tickets.header import read_header
 
 FORMAT = 1
 _WORDS = ("run", "folder", "recipe", "task", "split", "metric", "unit", "control", "protocol", "device")
@@ -122,6 +124,7 @@ def _read(job: Job, file: Path, number: int | None, notes: list[Note]) -> list[R
     try:
         result = read_json(file)
         _check(result, file, job)
+        _check_ticket(result, file, job)
     except InputError as error:
         notes.append(Note("damaged", name, str(error)))
         return []
@@ -162,6 +165,24 @@ def _check(result: Mapping[str, Any], file: Path, job: Job) -> None:
         _field(result, key, file, _equals(value), f"{value}, as the study asks")
     which = "ticket" if job.kind == "search" else "task"
     _field(result, "seed", file, lambda value: value.get(which) == job.seed, f"{which} seed {job.seed}, as the study asks")
+
+
+def _check_ticket(result: Mapping[str, Any], file: Path, job: Job) -> None:
+    """Refuse a result that was made from another ticket than the one which lies there now.
+
+    Raises:
+        InputError: the two digests differ.
+    """
+    words = list(job.argv)
+    path = next((Path(after) for word, after in pairwise(words) if word == "--ticket.file"), None)
+    if path is None or not path.is_file():
+        return
+    try:
+        there, used = read_header(path)["digest"], result.get("ticket")
+    except InputError:
+        return  # a damaged ticket is the search's note; what was made from it before still stands
+    if used != there:
+        raise InputError(f"{file}: made from ticket {str(used)[:12]}, {path} is now {there[:12]}; run the study again")
 
 
 def _field(result: Mapping[str, Any], key: str, file: Path, holds: Callable[[Any], bool], expected: str) -> None:

@@ -39,7 +39,10 @@ def run_plan(plan: Plan, workers: int) -> dict[str, str]:
     Raises:
         KeyboardInterrupt: by Ctrl-C or SIGTERM, after every worker has ended.
     """
-    left = [job for job in plan.jobs if not is_done(job)]
+    left: list[Job] = []
+    for job in plan.jobs:  # searches come first; what a search feeds is asked again, since its tickets may become others
+        if not is_done(job) or {other.id for other in left}.intersection(job.needs):
+            left.append(job)
     if not left:
         return {}
     scheduler = _Scheduler(plan, left, workers)

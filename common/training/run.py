@@ -15,9 +15,9 @@ import torch
 
 from common.cli import Invocation
 from common.config import as_tree
-from common.errors import InputError, RunError
+from common.errors import InputError
 from common.files import read_json, write_json
-from common.identity import run_directory, run_status
+from common.identity import invocation_status, run_directory
 from common.provenance import commit, host
 from common.training.distributed import broadcast, is_first, world_size
 
@@ -79,7 +79,7 @@ class Run:
 def is_done(invocation: Invocation) -> bool:
     """Say whether a run is finished already, the same on every process, and tell the user where."""
     directory = run_directory(invocation)
-    done = broadcast(run_status(directory) == "done")
+    done = broadcast(invocation_status(invocation) == "done")
     if done and is_first():
         print(f"{directory} is done already; nothing to run")
     return done
@@ -93,24 +93,31 @@ def open_run(invocation: Invocation, device: torch.device) -> Iterator[Run | Non
         The run, or None if another process finished it while this one waited for the lock.
 
     Raises:
-        InputError: the directory cannot be made or written, or holds another configuration.
+        InputError: the directory cannot be made or written.
     """
     directory = run_directory(invocation)
     if not is_first():
         record: dict[str, Any] = broadcast({})
+        if record:
+            torch.set_num_threads(record["threads"])
         yield Run(directory, invocation, record, writes=False) if record else None
         return
     with _locked(directory):
-        if run_status(directory) == "done":
+        status = invocation_status(invocation)
+        if status == "done":
             print(f"{directory} was finished by another process; nothing to run")
             broadcast({})
             yield None
             return
+        if status == "stale":
+            print(f"{directory} was made from another ticket than the one that is there now; it is run anew")
+            (directory / "checkpoint.pt").unlink(missing_ok=True)
         run = _begin(directory, invocation, device)
+        torch.set_num_threads(run.record["threads"])  # another process may have begun the run while this one waited
         broadcast(run.record)
         try:
             yield run
-        except (RunError, InputError, OSError) as error:
+        except Exception as error:
             run.mark(status="failed", error=str(error))
             raise
 

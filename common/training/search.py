@@ -95,13 +95,21 @@ def check_search(task: Task, config: SearchConfig) -> None:
     for round_ in range(config.prune.rounds + 1):
         round_steps(config, task.steps_per_epoch, round_)
     scope = find_scope(task.backbone, config.prune.include, config.prune.exclude)
-    size = sum(parameter.numel() for parameter in scope.parameters(task.backbone).values())
-    counts = kept_counts(size, config.prune.rate, config.prune.rounds)
-    for round_, (before, after) in enumerate(pairwise(counts), start=1):
+    sizes = {name: parameter.numel() for name, parameter in scope.parameters(task.backbone).items()}
+    if config.prune.allocation == "layerwise":
+        for name, size in sizes.items():
+            _counts(name, size, config)
+    for round_, (before, after) in enumerate(pairwise(_counts("the scope", sum(sizes.values()), config)), start=1):
         if before == after:
-            raise InputError(
-                f"prune.rounds: round {round_} would remove none of the {before} weights that are left; use fewer rounds"
-            )
+            raise InputError(f"prune.rounds: round {round_} would remove none of the {before} weights left; use fewer rounds")
+
+
+def _counts(name: str, size: int, config: SearchConfig) -> list[int]:
+    """Return the kept counts of a tensor or of the scope; an error names which."""
+    try:
+        return kept_counts(size, config.prune.rate, config.prune.rounds)
+    except InputError as error:
+        raise InputError(f"prune.rounds: {name}: {error}") from error
 
 
 def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None:
@@ -128,9 +136,9 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None
                 _rewind_(s, mask, round_)
             seconds = _train(s, mask, round_)
             _finish(s, mask, round_, seconds)
+    run.mark(status="done", round=rounds)
     if run.writes:
         run.checkpoint.unlink(missing_ok=True)
-    run.mark(status="done", round=rounds)
 
 
 @contextmanager

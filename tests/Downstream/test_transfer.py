@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -274,3 +275,30 @@ def test_controls_of_a_ticket_that_was_never_rewound_start_from_weights_that_wer
     before = load_file(run / "round_02/trained.safetensors")["weight/layer1.0.conv1.weight"]
     kept = load_file(own / "trained.safetensors")["weight/layer1.0.conv1.weight"]
     assert np.array_equal(kept[kept != 0], before[kept != 0])
+
+
+def test_a_result_of_another_ticket_is_stale_and_is_made_anew(
+    transfer: Callable[..., tuple[Path, dict]], small_search: Path, search: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = tmp_path / "copy" / "SimCLR" / small_search.parent.name / small_search.name
+    shutil.copytree(small_search, source)
+    run, first = transfer(ticket=source / "round_02/ticket.safetensors")
+    shutil.rmtree(source)
+    shutil.copytree(search("--prune.score=random"), source)
+    words = [*FAST, f"--out={run.parents[2]}", f"--ticket.file={source}/round_02/ticket.safetensors"]
+    assert main(words) == 0
+    again = json.loads((run / "result.json").read_text())
+    assert again["ticket"] != first["ticket"]
+    assert again["ticket"] == load_ticket(source / "round_02/ticket.safetensors").digest
+
+
+def test_a_result_that_is_missing_is_made_anew(transfer: Callable[..., tuple[Path, dict]], small_search: Path) -> None:
+    run, first = transfer()
+    (run / "result.json").unlink()
+    assert main([*FAST, f"--out={run.parents[2]}", f"--ticket.file={small_search}/round_02/ticket.safetensors"]) == 0
+    assert json.loads((run / "result.json").read_text())["value"] == first["value"]
+
+
+def test_two_task_seeds_draw_two_controls(transfer: Callable[..., tuple[Path, dict]]) -> None:
+    masks = {transfer("--ticket.control=random", f"--seed.task={seed}")[1]["mask_digest"] for seed in (0, 1)}
+    assert len(masks) == 2

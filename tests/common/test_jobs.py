@@ -32,6 +32,9 @@ def test_dry_run_says_where_and_what_without_writing(folder: Any, capsys: pytest
     Path(told["run"]).mkdir(parents=True)
     (Path(told["run"]) / "run.json").write_text('{"status": "done"}')
     main(folder.command(), ["--dry_run", "--recipe=other", "--seed.ticket=4"])
+    assert json.loads(capsys.readouterr().out)["status"] == "running"  # its result is not there
+    (Path(told["run"]) / "result.json").write_text("{}")
+    main(folder.command(), ["--dry_run", "--recipe=other", "--seed.ticket=4"])
     assert json.loads(capsys.readouterr().out)["status"] == "done"
 
 

@@ -17,7 +17,7 @@ from common.studies.plan import Job, Plan, make_plan
 from common.studies.report import write_report
 from common.studies.study import load_study
 from common.tickets.container import StoredTensor
-from common.tickets.header import stored_mask_digest, ticket_digest
+from common.tickets.header import read_header, stored_mask_digest, ticket_digest
 
 SHAPES = {"layer1.0.conv1.weight": [4, 4, 3, 3], "layer2.0.conv1.weight": [8, 4, 3, 3], "layer10.0.conv1.weight": [8, 8, 1, 1]}
 
@@ -80,6 +80,13 @@ def study_tree() -> dict[str, Any]:
     return json.loads(json.dumps(STUDY))
 
 
+def ticket_of(job):
+    """The digest of the ticket that a job starts from, where it lies on disk."""
+    words = list(job.argv)
+    path = Path(words[words.index("--ticket.file") + 1]) if "--ticket.file" in words else None
+    return read_header(path)["digest"] if path is not None and path.is_file() else "a" * 64
+
+
 def result(job: Job, value: float, **changes: Any) -> dict[str, Any]:
     """Return a result of format 1 for a job."""
     search = job.kind == "search"
@@ -93,7 +100,7 @@ def result(job: Job, value: float, **changes: Any) -> dict[str, Any]:
         "metrics": {"validation/knn_accuracy": value, "validation/retrieval_accuracy": value / 2} if search
         else {"test/top1": value},
         "density": 0.5 ** (job.round or 0) if job.control != "reversed" else 1 - 0.5 ** (job.round or 0),
-        "control": job.control or "ticket", "protocol": "pretrain" if search else "linear", "ticket": "a" * 64,
+        "control": job.control or "ticket", "protocol": "pretrain" if search else "linear", "ticket": ticket_of(job),
         "mask_digest": "b" * 64,
         "source": None, "flags": [], "details": {"labels": 40}, "seconds": 1.5, "device": "cpu", "threads": 1, "commit": "c" * 40,
         "versions": {"python": "3.11", "torch": "2.11"}, **changes,
