@@ -9,17 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.data.augment import apply, draw
 from common.data.datasets import Dataset, Images
 from common.data.loaders import DeviceImages
 from common.metrics.accuracy import mean_per_class, top1
 from common.models.features import evaluating
 from common.models.heads import Network
-from common.randomness import generator
 from common.tickets.rewind import capture, restore_
-from common.training.distributed import share
 from common.training.frozen import normalised_batches
-from common.training.task import NetworkTask, steps_per_epoch
+from common.training.task import NetworkTask
+from common.training.views import Batch, TrainViews
 from Downstream.config import DownstreamConfig
 from Downstream.labels import Labelled
 
@@ -42,29 +40,22 @@ class ClassificationTask(NetworkTask):
         self, config: DownstreamConfig, network: Network, dataset: Dataset, labelled: Labelled, device: torch.device, seed: int
     ) -> None:
         super().__init__(network)
-        self.config, self.dataset, self.device, self.seed = config, dataset, device, seed
-        self.train_images = DeviceImages(labelled.train, device)
+        self.config, self.dataset, self.device = config, dataset, device
         self.choosing = labelled.validation
-        self.size = labelled.train.images.shape[-1]
-        self.steps_per_epoch = steps_per_epoch(self.train_images, config.train)
+        images = DeviceImages(labelled.train, device)
+        self.views = TrainViews(
+            images, dataset.input, config.augment, config.train, seed=seed, views=1, order="task_order", stream="task_views"
+        )
+        self.steps_per_epoch = self.views.steps_per_epoch
         self._best: dict[str, Any] = {}
 
-    def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (images (N, C, H, W) float, labels (N,)), augmented anew for every epoch and batch."""
-        train, start = self.config.train, first * self.config.train.accumulate
-        own = share(train.batch_size)
-        order = self.train_images.batches(
-            self.seed, "task_order", round, epoch, batch_size=train.batch_size, drop_last=True, first_batch=start
-        )
-        for number, indices in enumerate(order, start=start):
-            images, labels = self.train_images.take(indices[own.start : own.stop])
-            draws = generator(self.seed, "task_views", round, epoch, number)
-            parameters = draw(self.config.augment, train.batch_size, images.shape[2], images.shape[3], self.size, draws)
-            yield self.dataset.input.normalise(apply(images, parameters.part(own.start, own.stop))), labels
+    def train_batches(self, round: int, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield ((images,), labels) from step `first` on; see `TrainViews.batches`."""
+        return self.views.batches(round, epoch, first)
 
-    def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return {"total": cross-entropy}."""
-        images, labels = batch
+        (images,), labels = batch
         return {"total": functional.cross_entropy(self.forward(images), labels)}
 
     def evaluate(self, split: str) -> dict[str, float]:

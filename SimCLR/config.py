@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.config import SearchConfig, option, require
-from common.data.augment_config import AugmentConfig
+from common.config import option, require
+from common.training.pretraining_config import PretrainingConfig
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,7 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
-    """What every round is judged by, on the validation images."""
-
-    retrieval_batch: int = option(256, "images among which a view must find its partner (Chen et al. 2021, eq. 2), >= 2")
-    neighbours: int = option(20, "k of the k-NN classifier, >= 1")
-
-    def __post_init__(self) -> None:
-        require(self.retrieval_batch >= 2, "evaluation.retrieval_batch", self.retrieval_batch, "an integer >= 2")
-        require(self.neighbours >= 1, "evaluation.neighbours", self.neighbours, "an integer >= 1")
-
-
-@dataclass(frozen=True)
-class SimCLRConfig(SearchConfig):
+class SimCLRConfig(PretrainingConfig):
     """A search for tickets with SimCLR."""
 
     objective: ObjectiveConfig = option(ObjectiveConfig, "the contrastive objective")
-    augment: AugmentConfig = option(AugmentConfig, "how views are made")
-    evaluation: EvaluationConfig = option(EvaluationConfig, "what rounds are judged by")

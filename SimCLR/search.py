@@ -22,4 +22,4 @@ def build_task(setting: Setting) -> SimCLRTask:
     """Put a projection head on the backbone and make the task."""
     head = projection_head(int(setting.backbone.num_features), setting.config.objective.head, seed=setting.seed)
     network = Network(setting.backbone, head.to(setting.device))
-    return SimCLRTask(setting.config, network, setting.dataset, setting.device, setting.seed)
+    return SimCLRTask(setting.config, network, setting.dataset, setting.device, setting.seed, views=2)

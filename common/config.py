@@ -153,6 +153,9 @@ class PruneConfig:
     schedule: Literal["iterative", "one_shot"] = option("iterative", "every round, or all at once after round 0")
     include: tuple[str, ...] = option(("Conv2d:*",), "scope: patterns of prunable tensors, [TYPE:]GLOB")
     exclude: tuple[str, ...] = option(("@stem",), "scope: patterns taken out again; @stem is the first convolution")
+    on_alarm: Literal["warn", "stop"] = option(
+        "warn", "a round is ruined (a tensor without weights, a probe at chance): say so, or stop before the next", identity=False
+    )
 
     def __post_init__(self) -> None:
         require(self.rounds >= 0, "prune.rounds", self.rounds, "an integer >= 0")

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.data.augment_config import AugmentConfig
 from common.data.inputs import InputSpec
+from common.data.view_tables import CIFAR_VIEWS, DIGITS_VIEWS, IMAGENET_VIEWS
 from common.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,12 +48,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set: what `--list` says of it, its classes (None: known once it is read), its input and its loading function."""
+    """One data set: what `--list` says of it, its classes (None: known once it is read), its input, SimCLR views and loader."""
 
     description: str
     classes: tuple[str, ...] | None
     needs_root: bool
     input: InputSpec
+    views: AugmentConfig
     load: Callable[[Request], Dataset]
 
 
@@ -99,16 +102,23 @@ CATALOGUE: dict[str, Entry] = {
         _DIGITS,
         False,
         _rgb(16, _ZERO, _ONE),
+        DIGITS_VIEWS,
         _digits,
     ),
     "digits_clean": Entry(
-        "handwritten digits as they are, 8 px, 1,797 images, no download", _DIGITS, False, _rgb(8, _ZERO, _ONE), _digits_clean
+        "handwritten digits as they are, 8 px, 1,797 images, no download",
+        _DIGITS,
+        False,
+        _rgb(8, _ZERO, _ONE),
+        DIGITS_VIEWS,
+        _digits_clean,
     ),
     "cifar10": Entry(
         "CIFAR-10, 32 px, 45,000 + 5,000 + 10,000 images",
         _CIFAR10_CLASSES,
         True,
         _rgb(32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        CIFAR_VIEWS,
         _cifar10,
     ),
     "cifar100": Entry(
@@ -116,6 +126,7 @@ CATALOGUE: dict[str, Entry] = {
         None,
         True,
         _rgb(32, (0.5071, 0.4866, 0.4409), (0.2009, 0.1984, 0.2023)),
+        CIFAR_VIEWS,
         _cifar100,
     ),
     "folder": Entry(
@@ -123,6 +134,7 @@ CATALOGUE: dict[str, Entry] = {
         None,
         True,
         _rgb(None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear"),
+        IMAGENET_VIEWS,
         _folder,
     ),
 }

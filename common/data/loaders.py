@@ -80,6 +80,11 @@ class DeviceImages:
         order_N = torch.arange(len(self), device=self.device)
         return (order_N[step * batch_size : (step + 1) * batch_size] for step in range(count))
 
+    def subset(self, indices: torch.Tensor | slice) -> DeviceImages:
+        """Return the images at `indices`, int64 on any device; a slice shares the memory."""
+        at = indices if isinstance(indices, slice) else indices.to(self.device)
+        return DeviceImages(Images(self.images[at], self.labels[at]), self.device)
+
     def take(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the images and the labels at `indices`, (B,) int64 on the device."""
         return self.images[indices], self.labels[indices]

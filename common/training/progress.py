@@ -37,6 +37,13 @@ class Progress:
         elif self._show:
             print(f"{text}{self._left()}", file=sys.stderr, flush=True)
 
+    def warn(self, text: str) -> None:
+        """Write a line that must not be missed, also where progress is not shown."""
+        if self._bar is not None:
+            self._bar.console.print(text, style="bold", highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def _left(self) -> str:
         fresh = self._done - self._first
         if fresh == 0 or self._done >= self._total:

@@ -12,6 +12,7 @@ from common.files import sha256_file
 from common.tickets.mask import Mask
 from common.tickets.scope import Scope
 from common.tickets.ticket import Description, Ticket, save_ticket
+from common.training.alarms import mask_alarms
 from common.training.results import Outcome, write_result
 from common.training.run import Run
 from common.training.task import Task
@@ -59,19 +60,21 @@ def record_round(
         InputError: a file cannot be written.
     """
     ticket = _write_ticket(run, records, scope, mask, round_, rewind_to)
-    metrics = {f"{records.split}/{name}": value for name, value in task.evaluate(records.split).items()}
+    measured = task.evaluate(records.split)
     outcome = Outcome(
         task="pretraining",
         data=records.data,
         split=records.split,
         metric=task.main_metric,
-        metrics=metrics,
+        metrics={f"{records.split}/{name}": value for name, value in measured.items()},
         protocol="pretrain",
         density=mask.density,
         control="ticket",
         ticket=ticket.digest,
         mask_digest=mask.digest(),
         source={"folder": run.invocation.folder, "recipe": run.invocation.recipe, "seed": records.seed, "round": round_},
+        flags=(*mask_alarms(mask), *task.alarms(measured, records.split)),
+        details={"layer_density": {name: int(kept.sum()) / kept.numel() for name, kept in mask.items()}},
     )
     result = write_result(run.round_path(round_) / "result.json", run.facts, outcome, seconds=seconds)
     if is_last:

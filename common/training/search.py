@@ -10,7 +10,8 @@ from itertools import pairwise
 
 from common.config import SearchConfig
 from common.durations import steps
-from common.errors import InputError
+from common.errors import InputError, RunError
+from common.files import read_json
 from common.tickets.allocation import keep_global, keep_layerwise
 from common.tickets.hold import Hold
 from common.tickets.mask import Mask
@@ -19,6 +20,7 @@ from common.tickets.schedule import kept_counts
 from common.tickets.scope import Scope, find_scope
 from common.tickets.scores import magnitude, random
 from common.tickets.weights_file import NetworkState, load_weights, save_weights
+from common.training.alarms import alarm_text
 from common.training.checkpoint import Checkpoint, load_checkpoint
 from common.training.distributed import broadcast, follow_first_, require_agreement, state_digest, world_size
 from common.training.logs import Log
@@ -124,7 +126,7 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None
         records: what tickets and results say of task and data.
 
     Raises:
-        RunError: a loss or weight is not finite.
+        RunError: a loss or weight is not finite, or a round is ruined and prune.on_alarm is stop.
         InputError: a file of the run is damaged or cannot be written.
     """
     rounds = config.prune.rounds
@@ -136,6 +138,8 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None
                 _rewind_(s, mask, round_)
             seconds = _train(s, mask, round_)
             _finish(s, mask, round_, seconds)
+            if round_ < rounds:
+                _stop_if_ruined(s, round_)
     run.mark(status="done", round=rounds)
     if run.writes:
         run.checkpoint.unlink(missing_ok=True)
@@ -248,5 +252,22 @@ def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
     if round_ > 0 and (s.config.keep.trained == "all" or (s.config.keep.trained == "last" and is_last)):
         save_weights(s.run.round_path(round_) / "trained.safetensors", state)
     result = record_round(s.run, s.records, s.task, s.scope, mask, round_, s.rewind_to, seconds=seconds, is_last=is_last)
-    s.log.values(round_, s.span(round_).last, result["metrics"])
+    density = result["details"]["layer_density"]
+    s.log.values(round_, s.span(round_).last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
     s.progress.say(f"round {round_}: density {mask.density:.4f}, {result['metric']} {result['value']:.4f}")
+    if result["flags"]:
+        s.progress.warn(alarm_text(round_, tuple(result["flags"]), density))
+
+
+def _stop_if_ruined(s: Search, round_: int) -> None:
+    """Stop before the next prune where the recipe asks for it; every process of the run does.
+
+    Raises:
+        RunError: the round has alarms.
+    """
+    if s.config.prune.on_alarm != "stop":
+        return
+    result = s.run.round_path(round_) / "result.json"
+    flags = broadcast(list(read_json(result)["flags"]) if s.run.writes else [])
+    if flags:
+        raise RunError(f"round {round_} is ruined ({', '.join(flags)}), and prune.on_alarm is stop; its result is in {result}")

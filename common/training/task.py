@@ -69,6 +69,10 @@ class Task(Protocol):
         """Return {metric: value} on a split, the network as it is; no gradient, no change."""
         ...
 
+    def alarms(self, metrics: Mapping[str, float], split: str) -> tuple[str, ...]:
+        """Return what is wrong with a network that `evaluate` gave these metrics, such as "at_chance"."""
+        ...
+
     def state_dict(self) -> Mapping[str, Any]:
         """Return what a checkpoint needs beside network and optimizer."""
         ...
@@ -144,6 +148,11 @@ class NetworkTask:
 
     def rewound(self) -> None:
         """Nothing follows the weights."""
+
+    def alarms(self, metrics: Mapping[str, float], split: str) -> tuple[str, ...]:
+        """Nothing is known to be wrong."""
+        del metrics, split
+        return ()
 
     def state_dict(self) -> Mapping[str, Any]:
         """Nothing beside network and optimizer."""
