@@ -1,10 +1,12 @@
-"""The SimCLR task: two views of every image, and the contrastive loss between them."""
+"""The SimCLR task: two views of every image, a projection head, and the contrastive loss between the views."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from common.models.heads import Network, projection_head
+from common.training.pretraining import Setting
 from common.training.pretraining_task import PretrainingTask
 from common.training.views import Batch
 from SimCLR.config import SimCLRConfig
@@ -21,3 +23,10 @@ class SimCLRTask(PretrainingTask):
         views, _ = batch
         first, second = self.forward(torch.cat(views)).chunk(2)
         return {"total": nt_xent(first, second, temperature=self.config.objective.temperature)}
+
+
+def build_task(setting: Setting) -> SimCLRTask:
+    """Put a projection head on the backbone and make the task."""
+    head = projection_head(int(setting.backbone.num_features), setting.config.objective.head, seed=setting.seed)
+    network = Network(setting.backbone, head.to(setting.device))
+    return SimCLRTask(setting.config, network, setting.dataset, setting.device, setting.seed, views=2)

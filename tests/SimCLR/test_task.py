@@ -7,8 +7,7 @@ import torch
 from common.cli import resolve
 from common.training.pretraining import build_setting
 from SimCLR.main import COMMAND
-from SimCLR.search import build_task
-from SimCLR.task import SimCLRTask
+from SimCLR.task import SimCLRTask, build_task
 
 
 def small_task(*words: str) -> SimCLRTask:
