@@ -117,6 +117,7 @@ def fresh_backbone(config: DownstreamConfig, dataset: Dataset) -> nn.Module:
         seed=config.seed.task,
         stream="fresh",
         size=dataset.input.size,
+        patch=config.model.patch,
     )
 
 

@@ -78,6 +78,10 @@ class ModelConfig:
     stem: Literal["3x3", "7x7", "native"] = option(
         "3x3", "3x3: stride 1, no max-pool (small images); 7x7: ImageNet's; native: the model's own"
     )
+    patch: int | None = option(None, "side of a ViT's patches in pixels; null: the model's own")
+
+    def __post_init__(self) -> None:
+        require(self.patch is None or self.patch >= 1, "model.patch", self.patch, "a side in pixels, >= 1, or null")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,4 @@ def list_data_and_backbones() -> str:
     """Return the known data sets and backbones, a line each."""
     data = [f"  {name:<16}{about}{'  (needs data.root)' if root else ''}" for name, about, root in describe_catalogue()]
     models = [f"  {name:<16}{about}" for name, about in OWN.items()]
-    return "\n".join(
-        ["data sets", *data, "", "backbones", *models, "  NAME            any timm model, such as resnet18 or resnet50"]
-    )
+    return "\n".join(["data sets", *data, "", "backbones", *models])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
+from common.models.features import evaluating
 from common.models.names import OWN
 from common.models.resnet import SmallResNet
 from common.randomness import seeded
 
 DIGITS_WIDTHS = (16, 24, 40, 64)
+_PATCH = "patch"
 
 
 class Pixels(nn.Module):
@@ -28,36 +32,68 @@ class Pixels(nn.Module):
 
 
 def build_backbone(
-    name: str, *, stem: str = "native", in_chans: int = 3, seed: int = 0, stream: str = "init", size: int | None = None
+    name: str,
+    *,
+    stem: str = "native",
+    in_chans: int = 3,
+    seed: int = 0,
+    stream: str = "init",
+    size: int | None = None,
+    patch: int | None = None,
 ) -> nn.Module:
     """Build a backbone with fresh random weights.
 
     Args:
         name: `resnet_digits`, a CIFAR ResNet (`resnet20`, `resnet20_a` ...), `pixels`, or a timm model (`resnet18` ...).
-        stem: "3x3" (stride 1, no max-pool), "7x7" (ImageNet's), or "native" (the model's own).
+        stem: "3x3" (stride 1, no max-pool), "7x7" (ImageNet's), or "native" (the model's own; a ViT's is its patch embedding).
         in_chans: image channels.
         seed: seed of the initialisation, >= 0; torch's global generator is left as it was.
         stream: name of the stream of draws. Tasks draw fresh weights from another stream than searches do: else the control
             `reinit` with the search's seed would be the search's own initialisation.
-        size: side of the images in pixels; only `pixels` needs it.
+        size: side of the images in pixels; needed by `pixels` and by timm models of one image size (ViTs, Swin, MLP-Mixers).
+        patch: side of a ViT's patches in pixels; None: the model's own.
 
     Returns:
         A module that maps float images (N, in_chans, H, W) to pooled features (N, num_features), with attributes `num_features`
-        and `arch` ({"name", "stem", "in_chans", "variant"}).
+        and `arch` ({"name", "stem", "in_chans", "variant"}; the variant is "patch4" where `patch` is 4, else None).
 
     Raises:
-        InputError: unknown name, or a stem that the model cannot have.
+        InputError: unknown name, or a stem, size or patch that the model cannot have.
     """
     with seeded(seed, stream):
-        backbone, own_stem = _build(name, stem, in_chans, size)
-    backbone.arch = {"name": name, "stem": own_stem, "in_chans": in_chans, "variant": None}  # type: ignore[assignment]
+        backbone, own_stem = _build(name, stem, in_chans, size, patch)
+    variant = None if patch is None else f"{_PATCH}{patch}"
+    backbone.arch = {"name": name, "stem": own_stem, "in_chans": in_chans, "variant": variant}  # type: ignore[assignment]
     return backbone
 
 
-def _build(name: str, stem: str, in_chans: int, size: int | None) -> tuple[nn.Module, str]:
+def rebuild_backbone(arch: Mapping[str, Any], *, seed: int, stream: str, size: int | None) -> nn.Module:
+    """Build a backbone of a recorded architecture (`arch` of `build_backbone`) with fresh random weights.
+
+    Raises:
+        InputError: as `build_backbone`, or a variant that a name does not tell how to build.
+    """
+    variant = arch["variant"]
+    patch = None if variant is None else str(variant).removeprefix(_PATCH)
+    if patch is not None and not patch.isdecimal():
+        raise InputError(f"{arch['name']} (variant {variant}) cannot be built anew; expected no variant, or {_PATCH}N")
+    return build_backbone(
+        arch["name"],
+        stem=arch["stem"],
+        in_chans=arch["in_chans"],
+        seed=seed,
+        stream=stream,
+        size=size,
+        patch=None if patch is None else int(patch),
+    )
+
+
+def _build(name: str, stem: str, in_chans: int, size: int | None, patch: int | None) -> tuple[nn.Module, str]:
     """Return the module and the stem that it really has."""
     if name not in OWN:
-        return _timm(name, stem, in_chans)
+        return _timm(name, stem, in_chans, size, patch)
+    if patch is not None:
+        raise InputError(f"model.patch: got {patch}, expected null: {name} has no patches")
     if name == "pixels":
         if size is None:
             raise InputError("backbone pixels needs images of one size; this data set has none")
@@ -70,12 +106,18 @@ def _build(name: str, stem: str, in_chans: int, size: int | None) -> tuple[nn.Mo
     return SmallResNet((16, 32, 64), (int(depth) - 2) // 6, in_chans, "A" if option else "B"), "3x3"
 
 
-def _timm(name: str, stem: str, in_chans: int) -> tuple[nn.Module, str]:
+def _timm(name: str, stem: str, in_chans: int, size: int | None, patch: int | None) -> tuple[nn.Module, str]:
     import timm
 
     if not timm.is_model(name):
         raise InputError(f"unknown backbone {name!r}; known: {', '.join(OWN)}, and any timm model{_meant(name)}")
-    model: Any = timm.create_model(name, num_classes=0, in_chans=in_chans)
+    defaults = timm.get_pretrained_cfg(name)
+    if defaults is not None and defaults.fixed_input_size:
+        model: Any = _sized(name, in_chans, size, patch)
+    elif patch is not None:
+        raise InputError(f"model.patch: got {patch}, expected null: {name} has no patches")
+    else:
+        model = timm.create_model(name, num_classes=0, in_chans=in_chans)
     conv: Any = getattr(model, "conv1", None)
     native = (
         f"{conv.kernel_size[0]}x{conv.kernel_size[1]}" if isinstance(conv, nn.Conv2d) and hasattr(model, "maxpool") else "native"
@@ -90,6 +132,35 @@ def _timm(name: str, stem: str, in_chans: int) -> tuple[nn.Module, str]:
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
     return model, "3x3"
+
+
+def _sized(name: str, in_chans: int, size: int | None, patch: int | None) -> nn.Module:
+    """Build a timm model that is made for images of one size, and see that such images pass through it."""
+    import timm
+
+    if size is None:
+        raise InputError(f"backbone {name} needs images of one size; give data.size")
+    asked: dict[str, Any] = {"img_size": size} | ({} if patch is None else {"patch_size": patch})
+    try:
+        model = timm.create_model(name, num_classes=0, in_chans=in_chans, **asked)
+        with evaluating(model):
+            model(torch.zeros(1, in_chans, size, size))
+        _check_patches(model, size)
+    except Exception as error:  # timm's models check their sizes in many ways, or fail in their first forward pass
+        patches = "" if patch is None else f" with model.patch {patch}"
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"backbone {name}{patches} cannot take images of {size} px: {why}; set model.patch or data.size"
+        ) from error
+    return model
+
+
+def _check_patches(model: nn.Module, size: int) -> None:
+    """Refuse a size that leaves a margin over, which timm's models would cut off without a word."""
+    for embedding in (module for name, module in model.named_children() if name in ("patch_embed", "stem")):
+        side = getattr(embedding, "patch_size", (1, 1))[0]
+        if size % side:
+            raise InputError(f"expected a multiple of the patches' {side} px")
 
 
 def _meant(name: str) -> str:

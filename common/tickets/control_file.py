@@ -45,9 +45,8 @@ def write_control(source: Path | str, name: str, seed: int, path: Path | str) ->
 
 def _fresh(ticket: Ticket, seed: int) -> NetworkState:
     """Initialise the ticket's backbone anew, as a task with this seed would: not from the stream of the search's own start."""
-    from common.models.backbones import build_backbone
+    from common.models.backbones import rebuild_backbone
     from common.tickets.rewind import capture
 
-    arch = ticket.header["arch"]
-    backbone = build_backbone(arch["name"], stem=arch["stem"], in_chans=arch["in_chans"], seed=seed, stream="fresh")
+    backbone = rebuild_backbone(ticket.header["arch"], seed=seed, stream="fresh", size=ticket.header["input"]["size"])
     return NetworkState(capture(backbone), {})

@@ -90,7 +90,12 @@ def build_setting(config: SearchConfig, device: torch.device) -> Setting:
     dataset = load_data(config.data.name, root=config.data.root, download=config.data.download, size=config.data.size)
     seed = ticket_seed(config)
     backbone = build_backbone(
-        config.model.name, stem=config.model.stem, in_chans=dataset.input.channels, seed=seed, size=dataset.input.size
+        config.model.name,
+        stem=config.model.stem,
+        in_chans=dataset.input.channels,
+        seed=seed,
+        size=dataset.input.size,
+        patch=config.model.patch,
     )
     if config.start.weights is not None:
         start = read_start_weights(config.start.weights)

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from common.errors import InputError
-from common.models.backbones import OWN, Pixels, build_backbone
+from common.models.backbones import OWN, Pixels, build_backbone, rebuild_backbone
 from common.models.heads import Network, linear_head, projection_head
+from common.tickets.scope import find_scope
 
 pytest.importorskip("timm")
 
@@ -89,7 +90,13 @@ def test_weights_of_torchvision_give_torchvisions_features() -> None:
         ("resnet20_c", {}, "unknown backbone"),
         ("resnet20", {"stem": "7x7"}, "made for small images"),
         ("resnet18", {"stem": "5x5"}, "'5x5'.*3x3 or '7x7'"),
-        ("vit_tiny_patch16_224", {"stem": "3x3"}, "'3x3', expected 'native'"),
+        ("vit_tiny_patch16_224", {"stem": "3x3", "size": 32}, "'3x3', expected 'native'"),
+        ("vit_tiny_patch16_224", {}, "needs images of one size; give data.size"),
+        ("vit_tiny_patch16_224", {"size": 30}, "cannot take images of 30 px: expected a multiple of the patches' 16 px"),
+        ("vit_tiny_patch16_224", {"size": 8}, "cannot take images of 8 px.*set model.patch"),
+        ("mixer_s16_224", {"size": 40}, "cannot take images of 40 px"),
+        ("resnet18", {"patch": 4}, "model.patch: got 4, expected null: resnet18 has no patches"),
+        ("resnet_digits", {"patch": 4}, "model.patch: got 4, expected null"),
         ("resnet_digits", {"seed": -1}, "seed"),
         ("pixels", {}, "one size"),
     ],
@@ -98,6 +105,51 @@ def test_errors(name: str, settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         build_backbone(name, **settings)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("settings", "tokens"), [({"size": 32}, 4), ({"size": 16, "patch": 4}, 16)])
+def test_a_vit_for_small_images(settings: dict[str, int], tokens: int) -> None:
+    model = build_backbone("vit_tiny_patch16_224", in_chans=2, seed=1, **settings)
+    size, patch = settings["size"], settings.get("patch")
+    variant = f"patch{patch}" if patch else None
+    assert model.arch == {"name": "vit_tiny_patch16_224", "stem": "native", "in_chans": 2, "variant": variant}
+    assert model.num_features == 192
+    assert model.get_parameter("patch_embed.proj.weight").shape == (192, 2, patch or 16, patch or 16)
+    assert model.get_parameter("pos_embed").shape == (1, tokens + 1, 192)
+    assert model(torch.randn(2, 2, size, size)).shape == (2, 192)
+    assert _equal(model, build_backbone("vit_tiny_patch16_224", in_chans=2, seed=1, **settings))
+    other = rebuild_backbone(model.arch, seed=1, stream="init", size=size)  # type: ignore[arg-type]
+    assert _equal(model, other)
+    assert model.arch == other.arch
+
+
+def test_what_of_a_vit_is_prunable() -> None:
+    """ViT-Ti (Touvron et al. 2021, table 1): width 192, depth 12; a block's matrices are 3, 1, 4 and 4 times width squared."""
+    model = build_backbone("vit_tiny_patch16_224", size=32)
+    scope = find_scope(model, ["Linear:*"], ["@stem"])
+    parts = {"attn.qkv": 3, "attn.proj": 1, "mlp.fc1": 4, "mlp.fc2": 4}
+    assert scope.names == tuple(sorted(f"blocks.{i}.{part}.weight" for i in range(12) for part in parts))
+    for name, parameter in scope.parameters(model).items():
+        assert parameter.numel() == parts[name.split(".", 2)[2].removesuffix(".weight")] * 192**2
+    assert find_scope(model, ["Conv2d:*"], ["blocks.*"]).names == ("patch_embed.proj.weight",)
+    with pytest.raises(InputError, match="the scope is empty"):  # the only convolution is the stem
+        find_scope(model)
+
+
+def test_weights_of_timm_give_timms_features() -> None:
+    import timm
+
+    theirs = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=7).eval()
+    ours = build_backbone("vit_tiny_patch16_224", size=32).eval()
+    ours.load_state_dict({n: t for n, t in theirs.state_dict().items() if not n.startswith("head.")})
+    x_NCHW = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(theirs.head(ours(x_NCHW)), theirs(x_NCHW))
+
+
+def test_a_variant_that_a_name_does_not_tell_is_refused() -> None:
+    arch = {"name": "resnet20", "stem": "3x3", "in_chans": 3, "variant": "compact"}
+    with pytest.raises(InputError, match=r"resnet20 \(variant compact\) cannot be built anew"):
+        rebuild_backbone(arch, seed=0, stream="init", size=32)
 
 
 def test_pixels() -> None:
