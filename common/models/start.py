@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from common.errors import InputError
 from common.tickets.container import read_bytes
 from common.tickets.header import WEIGHT
-from common.tickets.weights_file import load_tensors, load_weights
+from common.tickets.weights_file import NetworkState, load_tensors, load_weights
 
 _PREFIXES = ("module.", "backbone.")
+_HEAD = "head."
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class StartWeights:
     """Weights that were read from a file.
 
     Attributes:
-        state: name -> tensor, canonical names.
+        state: name -> tensor, canonical names; a head's tensors are there too, under the file's names or behind "head.".
         input: the input specification that the file carries (tickets do), else None.
     """
 
@@ -78,9 +79,13 @@ def _read_safetensors(path: Path) -> StartWeights:
         from common.tickets.ticket import load_ticket
 
         ticket = load_ticket(path)
-        return StartWeights(ticket.rewind_point().backbone, ticket.header["input"])
+        return StartWeights(_with_head(ticket.rewind_point()), ticket.header["input"])
     own_format = any(name.startswith(WEIGHT) for name in tensors)
-    return StartWeights(_canonical(load_weights(path).backbone if own_format else tensors, path), None)
+    return StartWeights(_with_head(load_weights(path)) if own_format else _canonical(tensors, path), None)
+
+
+def _with_head(state: NetworkState) -> dict[str, Tensor]:
+    return {**state.backbone, **{f"{_HEAD}{name}": tensor for name, tensor in state.head.items()}}
 
 
 def _metadata(content: bytes) -> Mapping[str, str]:
@@ -94,7 +99,8 @@ def _canonical(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     found = dict(tensors)
     for prefix in _PREFIXES:
         inside = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
-        found = inside or found
+        head = {name: tensor for name, tensor in found.items() if name.startswith(_HEAD)}
+        found = {**head, **inside} if inside else found
     if not found:
         raise InputError(f"start.weights: {path} holds no tensors")
     return found

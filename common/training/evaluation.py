@@ -23,6 +23,7 @@ from common.models.start import StartWeights, load_start_weights_, read_start_we
 from common.tickets.container import parse_container, read_bytes
 from common.tickets.ticket import Ticket, load_ticket
 from common.tickets.weights_file import NetworkState
+from common.training.evaluation_head import load_head_
 from common.training.frozen import normalised_batches
 from common.training.pretraining import Setting, describe_data
 from common.training.results import Outcome, write_result
@@ -109,8 +110,7 @@ def evaluate_subject(invocation: Invocation, subject: Subject, task: Task, setti
     started = time.monotonic()
     accept = invocation.config.data.accept_input_mismatch
     statistics = prepare_backbone_(subject, task.backbone, setting.dataset, setting.device, accept_mismatch=accept)
-    if subject.trained is not None:
-        _load_head_(task, subject.trained)
+    load_head_(task, subject, setting.dataset.name)
     metrics = {f"validation/{name}": value for name, value in task.evaluate("validation").items()}
     outcome = Outcome(
         task="pretraining",
@@ -126,11 +126,6 @@ def evaluate_subject(invocation: Invocation, subject: Subject, task: Task, setti
         details={"norm_statistics": statistics, "evaluated": str(subject.path)},
     )
     write_evaluation(invocation, subject, outcome, setting.device, seconds=time.monotonic() - started)
-
-
-def _load_head_(task: Task, state: NetworkState) -> None:
-    if state.head:
-        task.network.head.load_state_dict(dict(state.head))
 
 
 def write_evaluation(invocation: Invocation, subject: Subject, outcome: Outcome, device: torch.device, *, seconds: float) -> None:

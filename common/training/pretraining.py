@@ -16,7 +16,7 @@ from common.data.datasets import Dataset, load_data
 from common.data.inputs import accept_input
 from common.identity import ticket_seed
 from common.models.backbones import build_backbone
-from common.models.start import load_start_weights_, read_start_weights
+from common.models.start import StartWeights, load_start_weights_, read_start_weights
 from common.training.device import choose_device, threads
 from common.training.records import Records
 from common.training.run import open_run
@@ -35,6 +35,7 @@ class Setting:
         dataset: images by split.
         device: where to compute.
         seed: seed of the search.
+        start: the weights that round 0 starts from, as they were read; None: fresh random ones.
     """
 
     config: Any
@@ -42,6 +43,7 @@ class Setting:
     dataset: Dataset
     device: torch.device
     seed: int
+    start: StartWeights | None = None
 
 
 class BuildTask(Protocol):
@@ -97,11 +99,12 @@ def build_setting(config: SearchConfig, device: torch.device) -> Setting:
         size=dataset.input.size,
         patch=config.model.patch,
     )
+    start = None
     if config.start.weights is not None:
         start = read_start_weights(config.start.weights)
         accept_input(config.start.weights, start.input, dataset.input, accept_mismatch=config.data.accept_input_mismatch)
         print(f"start.weights: {load_start_weights_(backbone, start, config.start.weights)}")
-    return Setting(config, backbone.to(device), dataset, device, seed)
+    return Setting(config, backbone.to(device), dataset, device, seed, start)
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:

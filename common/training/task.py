@@ -22,11 +22,13 @@ class Task(Protocol):
     Attributes:
         network: backbone and head.
         main_metric: the name, among what `evaluate` returns, that a result is known by.
+        judges_head: `evaluate` looks at the head too, not at the backbone alone.
         steps_per_epoch: optimizer steps in one epoch.
     """
 
     network: Network
     main_metric: str
+    judges_head: bool
     steps_per_epoch: int
 
     @property
@@ -102,6 +104,8 @@ class NetworkTask:
     Args:
         network: backbone and head, on the device.
     """
+
+    judges_head = False
 
     def __init__(self, network: Network) -> None:
         self.network = network

@@ -1,0 +1,1 @@
+"""Supervised tickets: iterative magnitude pruning on cross-entropy with labels."""
