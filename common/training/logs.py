@@ -19,12 +19,18 @@ from common.training.distributed import is_first, mean_over_ranks
 class MetricsFile:
     """metrics.jsonl: one JSON object a line, with "round" and "step"."""
 
-    def __init__(self, path: Path, *, keep_until: tuple[int, int]) -> None:
-        """Open for appending, after cutting back what lies behind the checkpoint at (round, step) that the run resumes from."""
+    def __init__(self, path: Path, *, resumed_at: tuple[int, int]) -> None:
+        """Open for appending, after cutting off what the run will write again.
+
+        Args:
+            path: the file.
+            resumed_at: (round, number of steps done in it) of the checkpoint that the run goes on from. The losses of its last
+                step are at that number less one, so a line at the number itself belongs to what comes after the checkpoint.
+        """
         self._path = path
         if path.exists():
             write_text(
-                path, "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if _within(line, keep_until))
+                path, "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if _is_before(line, resumed_at))
             )
         self._file: IO[str] = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
 
@@ -38,13 +44,13 @@ class MetricsFile:
         self._file.close()
 
 
-def _within(line: str, until: tuple[int, int]) -> bool:
-    """Say whether a line is whole and not behind a position."""
+def _is_before(line: str, position: tuple[int, int]) -> bool:
+    """Say whether a line is whole and before a position."""
     if not line.endswith("\n"):
         return False
     try:
         values = json.loads(line)
-        return (values["round"], values["step"]) <= until
+        return (values["round"], values["step"]) < position
     except (ValueError, KeyError):
         return False
 
@@ -60,7 +66,7 @@ class Log:
     """
 
     def __init__(self, directory: Path, *, resumed_at: tuple[int, int], every: int, tensorboard: bool) -> None:
-        self._metrics = MetricsFile(directory / "metrics.jsonl", keep_until=resumed_at) if is_first() else None
+        self._metrics = MetricsFile(directory / "metrics.jsonl", resumed_at=resumed_at) if is_first() else None
         self._every = every
         self._pending: list[tuple[int, int, float, dict[str, Tensor]]] = []
         self._events = _event_writer(directory / "tensorboard") if tensorboard and is_first() else None

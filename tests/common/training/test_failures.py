@@ -10,7 +10,7 @@ import torch
 
 from common.errors import RunError
 from common.training.checkpoint import load_checkpoint
-from common.training.logs import Log, MetricsFile
+from common.training.logs import Log
 from SimCLR.main import main
 
 
@@ -42,11 +42,3 @@ def test_the_first_loss_that_is_not_finite_is_named_though_losses_are_read_late(
         log.losses(2, 9, 0.1, {"total": torch.tensor(1.0)})
     log.close()
     assert (tmp_path / "metrics.jsonl").read_text() == ""
-
-
-def test_metrics_are_cut_back_to_the_checkpoint_and_a_torn_line_goes(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    lines = [json.dumps({"round": r, "step": s}) + "\n" for r in (0, 1) for s in (5, 10)]
-    path.write_text("".join(lines) + '{"round": 1, "st')
-    MetricsFile(path, keep_until=(1, 5)).close()
-    assert path.read_text() == "".join(lines[:3])

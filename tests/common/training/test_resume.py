@@ -55,20 +55,20 @@ def position(out: Path) -> tuple[int, int]:
 
 
 def test_killed_at_a_random_moment_of_round_2_ends_with_the_same_tickets(
-    tmp_path: Path, small_words: tuple[str, ...], small_search: Path
+    tmp_path: Path, small_words: tuple[str, ...], paradigm: str, paradigm_search: Path
 ) -> None:
     out = tmp_path / "killed"
-    process = Started(out, small_words, "--train.checkpoint_every=1it")
+    process = Started(out, small_words, "--train.checkpoint_every=1it", folder=paradigm)
     process.wait_until(lambda: position(out) >= (2, 1))
     time.sleep(random.SystemRandom().uniform(0, 0.08))
     process.kill()
     killed_at = position(out)
-    (run,) = out.glob("SimCLR/*/*")
+    (run,) = out.glob(f"{paradigm}/*/*")
     assert not (run / "result.json").exists(), f"the run was over before the kill: {killed_at}"
-    code, _, error = Started(out, small_words, "--train.checkpoint_every=1it").wait()
+    code, _, error = Started(out, small_words, "--train.checkpoint_every=1it", folder=paradigm).wait()
     assert code == 0, error
-    assert digests(run) == digests(small_search)
-    ours, theirs = (json.loads((folder / "result.json").read_text())["metrics"] for folder in (run, small_search))
+    assert digests(run) == digests(paradigm_search)
+    ours, theirs = (json.loads((folder / "result.json").read_text())["metrics"] for folder in (run, paradigm_search))
     assert ours == theirs
     record = json.loads((run / "run.json").read_text())
     assert (record["status"], len(record["attempts"])) == ("done", 2)

@@ -145,12 +145,22 @@ def test_metrics_file_covers_every_round_in_order(small_search: Path) -> None:
     assert all(np.isfinite(line["loss/total"]) for line in lines if "loss/total" in line)
 
 
-def test_one_shot_cuts_every_mask_from_round_0(search: Callable[..., Path]) -> None:
-    run = search("--prune.schedule=one_shot")
+def largest_of_round_0(run: Path) -> list[np.ndarray]:
+    """Return the masks that keep, at every round's count, the largest weights at the end of round 0."""
     found = masks(run)
     scores = flat({name: np.abs(weights(run / "scores.safetensors")[f"weight/{name}"]) for name in found[0]})
-    for mask in found[1:]:
-        assert (flat(mask) == highest(scores, flat(found[0]), int(flat(mask).sum()))).all()
+    return [highest(scores, flat(found[0]), int(flat(mask).sum())) for mask in found]
+
+
+def test_one_shot_cuts_every_mask_from_round_0_and_iterative_does_not(
+    search: Callable[..., Path], paradigm: str, paradigm_search: Path
+) -> None:
+    """The predecessor's multi-GPU runs ranked stale weights and so had become one_shot without a word."""
+    run = search("--prune.schedule=one_shot", folder=paradigm)
+    for own, expected in zip(masks(run), largest_of_round_0(run), strict=True):
+        assert (flat(own) == expected).all()
+    iterative = [(flat(own) == cut).all() for own, cut in zip(masks(paradigm_search), largest_of_round_0(paradigm_search))]
+    assert iterative == [True, True, False, False]  # the first cut is that of round 0 in both
 
 
 def test_layerwise_removes_the_same_fraction_of_every_tensor(search: Callable[..., Path]) -> None:
@@ -168,6 +178,24 @@ def test_rewinding_to_a_step_stores_that_step_and_resumes_its_schedule(search: C
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if "lr" in json.loads(line)]
     rates = {round_: {line["step"]: line["lr"] for line in lines if line["round"] == round_} for round_ in (0, 1)}
     assert rates[1] == {step: rate for step, rate in rates[0].items() if step >= steps // 2}
+
+
+def test_rewinding_to_a_step_brings_back_that_step_bit_for_bit(search: Callable[..., Path], paradigm: str) -> None:
+    """Its weights are those of a run that ends at the step. Behind it the rate is too small to move anything: a round that
+    resumes the schedule there ends where it began, one that restarted it would not."""
+    rates = ("--optim.schedule=multistep", "--optim.milestones=[1ep]", "--optim.gamma=1e-30", "--prune.epochs=null")
+    run = search(*rates, "--rewind.to=step", "--rewind.step=1ep", "--prune.rounds=2", folder=paradigm)
+    short = search(*rates, "--train.epochs=1", "--prune.rounds=0", folder=paradigm)
+    rewind, there = weights(run / "rewind.safetensors"), weights(short / "scores.safetensors")
+    assert rewind.keys() == there.keys()
+    assert all(rewind[name].tobytes() == there[name].tobytes() for name in rewind)
+    for round_ in (1, 2):
+        mask = masks(run)[round_]
+        trained = weights(run / f"round_{round_:02d}/trained.safetensors")
+        for name, tensor in rewind.items():
+            if "running" not in name and "num_batches" not in name:  # norm statistics follow the images all the same
+                kept = mask.get(name.removeprefix("weight/"), True)
+                assert np.array_equal(trained[name], tensor * kept), name
 
 
 def test_final_keeps_training_from_where_the_round_before_ended(search: Callable[..., Path]) -> None:
