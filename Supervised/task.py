@@ -1,11 +1,15 @@
-"""The supervised task: one view of every image, its label, and the accuracy of the classifier that is trained."""
+"""The supervised task: one view of every image, its label, a linear classifier, and the accuracy of that classifier."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from common.config import require
 from common.metrics.accuracy import top1
+from common.models.heads import Network, linear_head
+from common.models.start_head import load_classifier_
 from common.training.frozen import features_of
+from common.training.pretraining import Setting
 from common.training.pretraining_task import PretrainingTask
 from common.training.views import Batch
 from Supervised.config import SupervisedConfig
@@ -29,3 +33,19 @@ class SupervisedTask(PretrainingTask):
         images = self.images[split]
         logits_NK = features_of(self.network, images, self.views.input, images.device)
         return {"top1_accuracy": top1(logits_NK, images.labels), **super().evaluate(split)}
+
+
+def build_task(setting: Setting) -> SupervisedTask:
+    """Put a linear classifier on the backbone, the one of `start.weights` where it fits, and make the task.
+
+    Raises:
+        InputError: fewer than two classes, or training images without labels.
+    """
+    config, dataset = setting.config, setting.dataset
+    require(len(dataset.classes) >= 2, "data.name", dataset.name, "at least two classes to tell apart")
+    require("bank" not in dataset.splits, "data.name", dataset.name, "labelled training images; see SimCLR and MoCo for others")
+    head = linear_head(int(setting.backbone.num_features), len(dataset.classes), seed=setting.seed)
+    if setting.start is not None and config.objective.classifier == "given":
+        print(f"start.weights: {load_classifier_(head, setting.backbone, setting.start)}")
+    network = Network(setting.backbone, head.to(setting.device))
+    return SupervisedTask(config, network, dataset, setting.device, setting.seed, views=1)

@@ -60,7 +60,7 @@ def search(tmp_path: Path) -> Callable[..., Path]:
     return lambda *words, folder="SimCLR": run_search(tmp_path / "runs", *words, folder=folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_words() -> tuple[str, ...]:
     """The flags of a small search."""
     return SMALL

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("SimCLR", "Downstream")
+FOLDERS = ("SimCLR", "Supervised", "Downstream")
 SOURCES = sorted(path for top in (*FOLDERS, "common", "benchmarks") for path in (ROOT / top).rglob("*.py"))
 
 
@@ -62,6 +62,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     [
         (["-m", "SimCLR", "--help"], "torch"),
         (["-m", "SimCLR", "--list"], "torch"),
+        (["-m", "Supervised", "--dry_run"], "torch"),
         (["-m", "Downstream", "--dry_run"], "torch"),
         (["-m", "common.studies", "plan", "studies/digits.yaml"], "torch"),
         (["-m", "common.tickets", "--help"], "torch"),
@@ -88,18 +89,19 @@ def test_every_package_is_installed_and_every_recipe_resolves() -> None:
     from common.cli import resolve
     from Downstream.main import COMMAND as DOWNSTREAM
     from SimCLR.main import COMMAND as SIMCLR
+    from Supervised.main import COMMAND as SUPERVISED
 
     packages = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     there = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES if path.name == "__init__.py"}
     assert packages == there
-    for command in (SIMCLR, DOWNSTREAM):
+    for command in (SIMCLR, SUPERVISED, DOWNSTREAM):
         names = [path.stem for path in command.recipes.glob("*.yaml")]
         assert "digits" in names
         for name in names:
             assert resolve(command, [f"--recipe={name}"]).recipe == name
 
 
-@pytest.mark.parametrize("spelling", [["-m", "SimCLR"], ["SimCLR/main.py"], ["-m", "Downstream"], ["Downstream/main.py"]])
+@pytest.mark.parametrize("spelling", [words for folder in FOLDERS for words in (["-m", folder], [f"{folder}/main.py"])])
 def test_both_spellings_of_a_command_work(spelling: list[str]) -> None:
     done = subprocess.run([sys.executable, *spelling, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
     if spelling[0].endswith(".py") and "No module named 'common'" in done.stderr:
@@ -112,8 +114,9 @@ def test_commands_of_the_readmes_name_flags_that_exist() -> None:
     from common.config import leaves
     from Downstream.config import DownstreamConfig
     from SimCLR.config import SimCLRConfig
+    from Supervised.config import SupervisedConfig
 
-    known = set(leaves(SimCLRConfig)) | set(leaves(DownstreamConfig))
+    known = set(leaves(SimCLRConfig)) | set(leaves(SupervisedConfig)) | set(leaves(DownstreamConfig))
     known |= {
         "nproc_per_node",
         "recipe",
@@ -128,6 +131,6 @@ def test_commands_of_the_readmes_name_flags_that_exist() -> None:
         "out",
         "workers",
     }
-    for readme in (ROOT / "README.md", ROOT / "SimCLR/README.md", ROOT / "Downstream/README.md"):
+    for readme in (ROOT / "README.md", *(ROOT / folder / "README.md" for folder in FOLDERS)):
         for flag in re.findall(r"--([a-z_]+(?:\.[a-z_0-9]+)?)", readme.read_text(encoding="utf-8")):
             assert flag in known, f"{readme.name}: --{flag}"

@@ -12,8 +12,7 @@ from common.cli import resolve
 from common.errors import InputError
 from common.training.pretraining import build_setting
 from Supervised.main import COMMAND
-from Supervised.search import build_task
-from Supervised.task import SupervisedTask
+from Supervised.task import SupervisedTask, build_task
 
 
 def small_task(*words: str) -> SupervisedTask:
