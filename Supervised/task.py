@@ -8,6 +8,7 @@ from common.config import require
 from common.metrics.accuracy import top1
 from common.models.heads import Network, linear_head
 from common.models.start_head import load_classifier_
+from common.training.distributed import is_first
 from common.training.frozen import features_of
 from common.training.pretraining import Setting
 from common.training.pretraining_task import PretrainingTask
@@ -31,7 +32,7 @@ class SupervisedTask(PretrainingTask):
     def evaluate(self, split: str) -> dict[str, float]:
         """Return the probe's metrics, and the classifier's accuracy on images without augmentation."""
         images = self.images[split]
-        logits_NK = features_of(self.network, images, self.views.input, images.device)
+        logits_NK = features_of(self.network, images, self.probe.input, self.probe.device)
         return {"top1_accuracy": top1(logits_NK, images.labels), **super().evaluate(split)}
 
 
@@ -46,6 +47,8 @@ def build_task(setting: Setting) -> SupervisedTask:
     require("bank" not in dataset.splits, "data.name", dataset.name, "labelled training images; see SimCLR and MoCo for others")
     head = linear_head(int(setting.backbone.num_features), len(dataset.classes), seed=setting.seed)
     if setting.start is not None and config.objective.classifier == "given":
-        print(f"start.weights: {load_classifier_(head, setting.backbone, setting.start)}")
+        report = load_classifier_(head, setting.backbone, setting.start)
+        if is_first():
+            print(f"start.weights: {report}")
     network = Network(setting.backbone, head.to(setting.device))
     return SupervisedTask(config, network, dataset, setting.device, setting.seed, views=1)
