@@ -66,6 +66,36 @@ def write_bytes(path: Path | str, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def make_folder(path: Path | str) -> None:
+    """Make a folder and those above it where they are absent.
+
+    Raises:
+        InputError: it cannot be made, or the path is a file.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another output folder with --out") from error
+
+
+def require_writable(path: Path | str) -> None:
+    """Check that files can be written in a folder, or in the nearest one above it where it is still to be made.
+
+    Nothing is left behind: the file that is tried has no name where the file system allows that.
+
+    Raises:
+        InputError: they cannot.
+    """
+    nearest = Path(path).absolute()
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another output folder with --out") from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut, where the file system can do that."""
     try:

@@ -7,11 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.files import require_writable
 from common.studies.estimate import Estimate, Forecast, estimates, forecast
-from common.studies.plan import Plan, is_done, make_plan
+from common.studies.plan import Plan, is_done, make_plan, study_folder
 from common.studies.report import PAGE, current_report, write_report
 from common.studies.run import run_plan
 from common.studies.study import load_study
@@ -51,7 +53,11 @@ def _parser() -> Parser:
 def _act(words: argparse.Namespace) -> int:
     if getattr(words, "workers", 1) < 1:
         raise InputError(f"--workers: got {words.workers}, expected an integer >= 1")
-    return int(words.action(words, make_plan(load_study(words.study), words.out)))
+    study = load_study(words.study)
+    if words.command in ("plan", "run"):
+        for folder in (Path(words.out), study_folder(study, words.out)):
+            require_writable(folder)
+    return int(words.action(words, make_plan(study, words.out)))
 
 
 def _plan(words: argparse.Namespace, plan: Plan) -> int:

@@ -82,7 +82,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class NonInferiority:
-    """The paired test of one level; `p_holm` is adjusted for the levels of the transfer; fields are None without a test."""
+    """The paired test of one level.
+
+    `p_holm` is adjusted for the levels of the transfer that were tested. Without a test, bound and both p are None: with fewer
+    than 3 pairs, where the source saw the target's labels (the difference is None too), or where all differences are equal.
+    """
 
     round: int
     density: float
@@ -230,16 +234,19 @@ def _non_inferiority(groups: Sequence[Group], margin: float, *, higher: bool) ->
         else statistics.paired_test(ticket.values, dense.values, margin, higher_is_better=higher)
         for ticket in tickets
     }  # fmt: skip
-    tested = [round_ for round_, test in tests.items() if test is not None]
-    adjusted = dict(zip(tested, statistics.holm([test.p for test in tests.values() if test is not None]), strict=True))
+    chances = {round_: test.p for round_, test in tests.items() if test is not None and test.p is not None}
+    adjusted = dict(zip(chances, statistics.holm(list(chances.values())), strict=True))
     return [_level(ticket, dense, tests[ticket.round], adjusted.get(ticket.round)) for ticket in tickets]
 
 
 def _level(ticket: Group, dense: Group, test: statistics.PairedTest | None, adjusted: float | None) -> NonInferiority:
     assert ticket.round is not None
-    pairs = len(ticket.values.keys() & dense.values.keys())
-    if test is None or adjusted is None:
+    if test is None:
         verdict = NO_VERDICT if ticket.saw_target or dense.saw_target else statistics.FEW
+        pairs = len(ticket.values.keys() & dense.values.keys())
         return NonInferiority(ticket.round, ticket.density, pairs, None, None, None, None, verdict)
-    verdict = statistics.NON_INFERIOR if adjusted < statistics.ALPHA else statistics.NOT_SHOWN
+    if adjusted is None:
+        verdict = statistics.NO_SPREAD
+    else:
+        verdict = statistics.NON_INFERIOR if adjusted < statistics.ALPHA else statistics.NOT_SHOWN
     return NonInferiority(ticket.round, ticket.density, test.n, test.difference, test.bound, test.p, adjusted, verdict)

@@ -67,8 +67,8 @@ def _explained(contents: Contents) -> Markup:
         ("above, below", "Two means lie further apart than their standard deviations together; else they are not separated. "
                          f"Both sides have at least {statistics.MIN_SEEDS} seeds."),
         ("non-inferior", f"The one-sided {1 - statistics.ALPHA:.0%} lower bound of the paired difference to dense lies above"
-                         f" -{number(study.margin)} (the study's margin), adjusted by Holm for the number of levels. "
-                         "Where this is not shown, nothing follows."),
+                         f" -{number(study.margin)} (the study's margin), adjusted by Holm for the number of levels tested. "
+                         "Where this is not shown, nothing follows. Differences that are equal for all seeds are not tested."),
         *((label(control), CONTROLS[control][0].upper() + CONTROLS[control][1:] + ".") for control in used),
         *((label(floor.name), f"A floor: recipe {floor.recipe} on the same task without a ticket.") for floor in study.floors),
     ]  # fmt: skip

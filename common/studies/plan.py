@@ -64,8 +64,13 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where the study's own files go: OUT/studies/NAME."""
-        return self.out / "studies" / self.study.name
+        """Where the study's own files go."""
+        return study_folder(self.study, self.out)
+
+
+def study_folder(study: Study, out: Path | str) -> Path:
+    """Return where a study's own files go: OUT/studies/NAME."""
+    return Path(out) / "studies" / study.name
 
 
 def is_done(job: Job) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from common.files import make_folder
 from common.studies.estimate import chains, estimates, wall_time
 from common.studies.plan import Job, Plan, is_done
 from common.studies.progress import ProgressLine
@@ -37,6 +38,7 @@ def run_plan(plan: Plan, workers: int) -> dict[str, str]:
         For every job that did not end well, why not; an empty dictionary if everything is done.
 
     Raises:
+        InputError: the folder of the workers' logs cannot be made or written.
         KeyboardInterrupt: by Ctrl-C or SIGTERM, after every worker has ended.
     """
     left: list[Job] = []
@@ -73,7 +75,7 @@ class _Scheduler:
 
     def run(self, progress: ProgressLine) -> None:
         """Work until nothing can be run any more."""
-        self._logs.mkdir(parents=True, exist_ok=True)
+        make_folder(self._logs)
         while self._pending:
             self._assign()
             if not any(worker.job for worker in self._workers):

@@ -14,6 +14,8 @@ FEW = "not enough seeds"
 WINNING, NOT_WINNING = "winning", "not winning"
 ABOVE, BELOW, TOGETHER = "above", "below", "not separated"
 NON_INFERIOR, NOT_SHOWN = "non-inferior", "not shown"
+NO_SPREAD = "no test"
+"""The differences of all pairs are equal: they carry no information about their spread, so there is nothing to test with."""
 
 _ROUNDING = 1e-9
 """Means and deviations of fractions carry rounding errors of about 1e-16; without this, equality would win by chance."""
@@ -36,15 +38,34 @@ class PairedTest:
         n: pairs.
         difference: mean of ticket - dense, in the direction in which larger is better.
         deviation: sample standard deviation of the differences.
-        bound: one-sided 95% lower confidence bound of the difference.
-        p: probability of such a difference or a larger one if the true one were -margin.
+        bound: one-sided 95% lower confidence bound of the difference; None where all differences are equal.
+        p: probability of such a difference or a larger one if the true one were -margin; None where all are equal.
     """
 
     n: int
     difference: float
     deviation: float
-    bound: float
-    p: float
+    bound: float | None
+    p: float | None
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Two-sided test that a paired difference is not 0.
+
+    Attributes:
+        n: pairs.
+        difference: mean of one - other, in the unit of the values.
+        deviation: sample standard deviation of the differences.
+        interval: 95% confidence interval of the difference, not adjusted for others; None where all differences are equal.
+        p: probability of a difference as far from 0 or further if the true one were 0; None where all are equal.
+    """
+
+    n: int
+    difference: float
+    deviation: float
+    interval: tuple[float, float] | None
+    p: float | None
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -93,7 +114,7 @@ def winning_levels(verdicts: Sequence[str | None]) -> tuple[int | None, int | No
 def paired_test(
     ticket: Mapping[int, float], dense: Mapping[int, float], margin: float, *, higher_is_better: bool = True
 ) -> PairedTest | None:
-    """Test non-inferiority over the seeds that both have, by the t distribution.
+    """Test non-inferiority by the t distribution, over the seeds that both have.
 
     Args:
         ticket: value of every seed.
@@ -102,21 +123,52 @@ def paired_test(
         higher_is_better: False flips the sign of the differences.
 
     Returns:
-        The test, or None with fewer than 3 pairs.
+        The test, or None with fewer than 3 pairs. Differences that are all equal say nothing of their spread: bound and p are
+        None.
     """
     from scipy.special import stdtr, stdtrit
 
-    sign = 1.0 if higher_is_better else -1.0
-    differences = [sign * (ticket[seed] - dense[seed]) for seed in sorted(ticket.keys() & dense.keys())]
-    if len(differences) < MIN_SEEDS:
+    told = _differences(ticket, dense, 1.0 if higher_is_better else -1.0)
+    if told is None or told.deviation is None:
         return None
-    told = spread(differences)
-    assert told.deviation is not None
-    error = told.deviation / math.sqrt(told.n)
-    if error <= _ROUNDING:
-        return PairedTest(told.n, told.mean, told.deviation, told.mean, 0.0 if told.mean + margin > _ROUNDING else 1.0)
+    error = _standard_error(told)
+    if error is None:
+        return PairedTest(told.n, told.mean, told.deviation, None, None)
     bound = told.mean - float(stdtrit(told.n - 1, 1 - ALPHA)) * error
     return PairedTest(told.n, told.mean, told.deviation, bound, float(stdtr(told.n - 1, -(told.mean + margin) / error)))
+
+
+def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> PairedDifference | None:
+    """Test by the t distribution, over the seeds that both have, whether two means differ.
+
+    Returns:
+        The test, or None with fewer than 3 pairs. Differences that are all equal say nothing of their spread: interval and p
+        are None.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    told = _differences(one, other, 1.0)
+    if told is None or told.deviation is None:
+        return None
+    error = _standard_error(told)
+    if error is None:
+        return PairedDifference(told.n, told.mean, told.deviation, None, None)
+    reach = float(stdtrit(told.n - 1, 1 - ALPHA / 2)) * error
+    p = 2 * float(stdtr(told.n - 1, -abs(told.mean) / error))
+    return PairedDifference(told.n, told.mean, told.deviation, (told.mean - reach, told.mean + reach), p)
+
+
+def _differences(one: Mapping[int, float], other: Mapping[int, float], sign: float) -> Spread | None:
+    """Summarise the differences over the seeds that both have; None with fewer than 3."""
+    pairs = sorted(one.keys() & other.keys())
+    return spread([sign * (one[seed] - other[seed]) for seed in pairs]) if len(pairs) >= MIN_SEEDS else None
+
+
+def _standard_error(differences: Spread) -> float | None:
+    """Return the standard error of the mean; None where all differences are equal but for rounding."""
+    assert differences.deviation is not None
+    error = differences.deviation / math.sqrt(differences.n)
+    return error if error > _ROUNDING else None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

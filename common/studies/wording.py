@@ -70,6 +70,8 @@ def tested(level: NonInferiority, margin: float) -> str:
     """Say what the paired test of one level shows."""
     if level.verdict == NO_VERDICT:
         return _SAW
+    if level.verdict == statistics.NO_SPREAD:
+        return f"no test: all {level.n} differences are equal, which says nothing of how far they would spread"
     if level.bound is None:
         return f"fewer than {statistics.MIN_SEEDS} pairs, no verdict"
     if level.verdict == statistics.NON_INFERIOR:
@@ -93,12 +95,16 @@ def headlines(finding: Finding) -> list[str]:
 
 def _shown(levels: Sequence[NonInferiority]) -> list[str]:
     tests = [level for level in levels if level.bound is not None]
-    if not tests:
-        return []
     shown = [percent(level.density) for level in tests if level.verdict == statistics.NON_INFERIOR]
+    untested = [percent(level.density) for level in levels if level.verdict == statistics.NO_SPREAD]
+    lines = []
     if shown:
-        return [f"Non-inferior to dense, within the study's margin, at {_places(shown, len(tests))} of weights."]
-    return [f"Non-inferiority to dense, within the study's margin, is shown at none of {counted(len(tests), 'level')}."]
+        lines.append(f"Non-inferior to dense, within the study's margin, at {_places(shown, len(tests))} of weights.")
+    elif tests:
+        lines.append(f"Non-inferiority to dense, within the study's margin, is shown at none of {counted(len(tests), 'level')}.")
+    if untested:
+        lines.append(f"Non-inferiority is not tested at {_listed(untested)} of weights: the differences of all seeds are equal.")
+    return lines
 
 
 def _against(name: str, comparisons: Sequence[Comparison]) -> str:

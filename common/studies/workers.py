@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from common.errors import InputError
 from common.studies.plan import Job
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -38,11 +39,18 @@ class Worker:
     """
 
     def __init__(self, folder: str, log: Path, events: queue.Queue[Event]) -> None:
-        """Start the process; what it prints beside reports is appended to `log`."""
+        """Start the process; what it prints beside reports is appended to `log`.
+
+        Raises:
+            InputError: the log cannot be written.
+        """
         self.folder = folder
         self.job: Job | None = None
         self.started = 0.0
-        self._log = log.open("ab")
+        try:
+            self._log = log.open("ab")
+        except OSError as error:
+            raise InputError(f"cannot write {log}: {error.strerror}; choose another output folder with --out") from error
         # A session of its own: Ctrl-C reaches the scheduler alone, and stopping a worker stops its children too.
         self._process = subprocess.Popen(
             [sys.executable, "-m", folder, "--jobs", "-"],

@@ -18,7 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from common.files import canonical_json, read_json, sha256_bytes, sha256_file, write_bytes, write_json, write_text
+from common.files import (
+    canonical_json,
+    make_folder,
+    read_json,
+    require_writable,
+    sha256_bytes,
+    sha256_file,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
@@ -176,3 +186,34 @@ def test_hashes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
     assert sha256_file(tmp_path / "x") == sha256_bytes(content) == hashlib.sha256(content).hexdigest()
     assert sha256_bytes(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_folder_is_made_or_refused_in_one_line(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/below"):
+        with pytest.raises(InputError, match=r"cannot write .*; choose another output folder with --out"):
+            make_folder(tmp_path / place)
+
+
+def test_whether_a_folder_could_be_written_is_found_out_without_a_trace(tmp_path: Path) -> None:
+    require_writable(tmp_path)
+    require_writable(tmp_path / "not" / "yet" / "there")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent" / "target")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "nowhere", Path("/proc/nowhere/below")):
+        with pytest.raises(InputError, match=r"cannot write .*; choose another output folder with --out") as caught:
+            require_writable(place)
+        assert "\n" not in str(caught.value)
+    assert {file.name for file in tmp_path.iterdir()} == {"file", "nowhere"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    with pytest.raises(InputError, match="Permission denied"):
+        require_writable(closed / "below")

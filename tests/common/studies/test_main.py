@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -61,6 +63,28 @@ def test_bad_input_is_one_line_and_exit_code_2(toys):
         assert done.stderr.startswith("common.studies: error: ")
     toys.study()
     assert "--workers: got 0" in _run("run", "toys.yaml", "--workers", "0").stderr
+
+
+@pytest.mark.parametrize("out", ["toys.yaml", "toys.yaml/below", "/proc/nowhere"])
+def test_a_folder_that_cannot_be_written_is_bad_input(toys, out):
+    toys.study()
+    for command in ("plan", "run"):
+        done = _run(command, "toys.yaml", "--out", out)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.splitlines() == [done.stderr.strip()]
+        assert done.stderr.startswith(f"common.studies: error: cannot write {out}: ")
+        assert "--out" in done.stderr
+
+
+def test_a_file_where_the_study_s_own_folder_belongs_is_bad_input(toys):
+    toys.study()
+    (toys.out / "studies").write_text("")
+    for command in ("plan", "run"):
+        done = _run(command, "toys.yaml")
+        assert done.returncode == 2
+        assert done.stderr.startswith("common.studies: error: cannot write runs/studies/toys: Not a directory")
+    assert list(toys.out.iterdir()) == [toys.out / "studies"]
 
 
 def test_no_torch_is_imported(written):

@@ -70,6 +70,19 @@ def test_non_inferiority_is_adjusted_for_the_levels(reported, values):
     assert [level["verdict"] for level in levels] == ["non-inferior", "not shown"]
 
 
+def test_equal_differences_are_shown_without_a_test(written, rewrite, values):
+    for job in written.of("linear"):
+        if (job.control, job.round) == ("ticket", 2):
+            rewrite(job, values["dense", 0][job.seed] + 0.01)
+    levels = {level.round: level for level in findings(written, read_results(written))[0].non_inferiority}
+    assert (levels[2].p, levels[2].p_holm, levels[2].bound, levels[2].verdict) == (None, None, None, "no test")
+    assert levels[2].difference == pytest.approx(0.01)
+    assert levels[1].p_holm == levels[1].p  # the only test of the transfer
+    text = _words(_page(written))
+    assert "no test: all 3 differences are equal, which says nothing of how far they would spread" in text
+    assert "Non-inferiority is not tested at 25.0% of weights: the differences of all seeds are equal." in text
+
+
 def test_the_page_needs_nothing_from_outside(reported):
     page = reported.page
     assert not re.search(r"https?:|//cdn|@import|<link|<script|<img", page)

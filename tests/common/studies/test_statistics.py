@@ -11,7 +11,18 @@ from scipy import stats
 
 from common.errors import InputError
 from common.studies import statistics
-from common.studies.statistics import FEW, NOT_WINNING, WINNING, holm, paired_test, separation, spread, winning, winning_levels
+from common.studies.statistics import (
+    FEW,
+    NOT_WINNING,
+    WINNING,
+    holm,
+    paired_difference,
+    paired_test,
+    separation,
+    spread,
+    winning,
+    winning_levels,
+)
 
 
 def test_the_spread_is_that_of_the_standard_library_with_ddof_1():
@@ -98,14 +109,51 @@ def test_non_inferiority_by_hand():
     assert test.bound == pytest.approx(0.02 - 2.919986 * 0.01 / math.sqrt(3), abs=1e-7)
 
 
-def test_equal_differences_and_too_few_pairs():
-    equal = paired_test({0: 0.5, 1: 0.6, 2: 0.7}, {0: 0.5, 1: 0.6, 2: 0.7}, 0.02)
-    assert equal is not None
-    assert (equal.p, equal.bound) == (0.0, 0.0)
-    at_the_margin = paired_test({0: 0.48, 1: 0.58, 2: 0.68}, {0: 0.5, 1: 0.6, 2: 0.7}, 0.02)
-    assert at_the_margin is not None
-    assert at_the_margin.p == 1.0
+def test_too_few_pairs_are_no_test():
     assert paired_test({0: 0.5, 1: 0.6, 5: 0.1}, {0: 0.5, 1: 0.6, 2: 0.7}, 0.02) is None
+    assert paired_difference({0: 0.5, 1: 0.6}, {0: 0.5, 1: 0.6, 2: 0.7}) is None
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, -0.02, -0.3])
+def test_equal_differences_say_nothing_of_their_spread(shift):
+    # Without spread the t statistic is a division by zero: neither certainty nor its opposite follows from it.
+    dense = {0: 0.5, 1: 0.6, 2: 0.7}
+    ticket = {seed: value + shift for seed, value in dense.items()}
+    test = paired_test(ticket, dense, 0.02)
+    assert test is not None
+    assert (test.n, test.bound, test.p) == (3, None, None)
+    assert test.difference == pytest.approx(shift)
+    both_ways = paired_difference(ticket, dense)
+    assert both_ways is not None
+    assert (both_ways.n, both_ways.interval, both_ways.p) == (3, None, None)
+    assert both_ways.difference == pytest.approx(shift)
+
+
+def test_the_paired_difference_is_scipys_paired_t_test():
+    one, other = {0: 0.61, 1: 0.55, 2: 0.60, 3: 0.68}, {0: 0.60, 1: 0.57, 2: 0.50, 3: 0.60, 7: 0.1}
+    test = paired_difference(one, other)
+    oracle = stats.ttest_rel([one[seed] for seed in range(4)], [other[seed] for seed in range(4)])
+    interval = oracle.confidence_interval(0.95)
+    assert test is not None
+    assert test.interval is not None
+    assert test.n == 4
+    assert test.p == pytest.approx(oracle.pvalue, rel=1e-9)
+    assert test.interval == pytest.approx((interval.low, interval.high), rel=1e-9)
+    turned = paired_difference(other, one)
+    assert turned is not None
+    assert turned.p == pytest.approx(test.p, rel=1e-12)
+    assert turned.interval == pytest.approx((-test.interval[1], -test.interval[0]), rel=1e-12)
+
+
+def test_the_paired_difference_by_hand():
+    # Differences .01, .02, .03: mean .02, s .01, t(.975, 2) = 4.302653: .02 +- 4.302653 * .01 / sqrt(3); t = 3.4641.
+    test = paired_difference({0: 0.51, 1: 0.52, 2: 0.53}, {0: 0.5, 1: 0.5, 2: 0.5})
+    assert test is not None
+    reach = 4.302653 * 0.01 / math.sqrt(3)
+    assert test.interval == pytest.approx((0.02 - reach, 0.02 + reach), abs=1e-8)
+    # Two degrees of freedom have a closed form: the two-sided p is 1 - t / sqrt(2 + t^2).
+    t = 0.02 / (0.01 / math.sqrt(3))
+    assert test.p == pytest.approx(1 - t / math.sqrt(2 + t * t), rel=1e-9)
 
 
 def test_separation_by_hand():
