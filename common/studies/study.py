@@ -1,15 +1,27 @@
 """The study file: a grid of searches, transfers and floors, as frozen dataclasses.
 
 ```yaml
-title: Tickets in SimCLR on digits
-question: Does a ticket keep what the representation is worth?
+title: Tickets in pre-training on digits
+question: Does a ticket keep what the representation is worth, and does it matter how it was pre-trained?
 seeds: [0, 1, 2]
 margin: 0.02
-searches:  {simclr: {folder: SimCLR, recipe: digits, rounds: 8}}
-transfers: {linear: {folder: Downstream, recipe: digits_linear, from: simclr, arms: {ticket: [4, 8], dense: [0], random: [8]}}}
+searches:
+  simclr:     {folder: SimCLR, recipe: digits, rounds: 8}
+  supervised: {folder: Supervised, recipe: digits, rounds: 8}
+transfers:
+  linear:
+    folder: Downstream
+    recipe: digits
+    from: [simclr, supervised]
+    arms: {ticket: [4, 8], dense: [0], random: [8]}
+    more: {simclr: {ticket: [2, 6], one_shot: [8]}}
 floors:    {raw_pixels: {folder: Downstream, recipe: digits_pixels}}
-expected:  {simclr: {seconds: 45}}
+expected:  {simclr: {seconds: 45}, linear: {seconds: 0.6}}
 ```
+
+A transfer `from` one search keeps its name; `from` a list it becomes one transfer per search, `linear.simclr` and
+`linear.supervised`, with the same arms, which the report shows on the same axes and compares seed by seed. `more`
+holds arms of one search beside these.
 """
 
 from __future__ import annotations
@@ -51,8 +63,12 @@ class Search(Entry):
 
 @dataclass(frozen=True)
 class Transfer(Entry):
-    """Tasks that start from the tickets of a search: for every control, the rounds it is run at."""
+    """Tasks that start from the tickets of a search: for every control, the rounds it is run at.
 
+    `written` is the name in the study file, which the transfers of one list of searches share.
+    """
+
+    written: str
     source: str
     arms: tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -82,6 +98,12 @@ class Study:
         """Searches, transfers and floors, in this order."""
         return (*self.searches, *self.transfers, *self.floors)
 
+    @property
+    def tasks(self) -> dict[str, tuple[Transfer, ...]]:
+        """For every transfer of the file, the transfers that it stands for: one per search."""
+        names = dict.fromkeys(transfer.written for transfer in self.transfers)
+        return {name: tuple(transfer for transfer in self.transfers if transfer.written == name) for name in names}
+
 
 def load_study(path: Path | str) -> Study:
     """Read and check a study file.
@@ -95,10 +117,12 @@ def load_study(path: Path | str) -> Study:
     searches = tuple(_search(name, value, f"{path}: searches.{name}") for name, value in _named(tree, "searches", path))
     rounds = {search.name: search.rounds for search in searches}
     transfers = tuple(
-        _transfer(name, value, f"{path}: transfers.{name}", rounds) for name, value in _named(tree, "transfers", path)
+        transfer
+        for name, value in _named(tree, "transfers", path)
+        for transfer in _transfers(name, value, f"{path}: transfers.{name}", rounds)
     )
     floors = tuple(_floor(name, value, f"{path}: floors.{name}") for name, value in _named(tree, "floors", path))
-    names = [entry.name for entry in (*searches, *transfers, *floors)]
+    names = [name for kind in ("searches", "transfers", "floors") for name, _ in _named(tree, kind, path)]
     twice = sorted({name for name in names if names.count(name) > 1})
     _require(not twice, f"{path}: the name {', '.join(twice)} is used twice; every search, transfer and floor needs its own")
     _require(bool(names), f"{path}: nothing to run; give searches, transfers or floors")
@@ -112,7 +136,7 @@ def load_study(path: Path | str) -> Study:
         searches,
         transfers,
         floors,
-        {name: _seconds(name, value, names, path) for name, value in _table(tree.get("expected"), f"{path}: expected").items()},
+        _expected(tree, names, transfers, path),
     )
 
 
@@ -181,22 +205,49 @@ def _search(name: str, value: Any, where: str) -> Search:
     return Search(**_entry(name, table, where), rounds=rounds)
 
 
-def _transfer(name: str, value: Any, where: str, rounds: Mapping[str, int]) -> Transfer:
+def _transfers(name: str, value: Any, where: str, rounds: Mapping[str, int]) -> list[Transfer]:
+    """Return one transfer per search that it is from, named after it where a list was given."""
     table = _table(value, where)
-    _keys(table, where, ("folder", "recipe", "from", "arms"), ("set",))
-    source = table["from"]
-    _require(source in rounds, f"{where}.from: unknown search {source!r}; known searches are {', '.join(rounds) or 'none'}")
-    arms = []
-    for control, at in _table(table["arms"], f"{where}.arms").items():
-        _require(control in CONTROLS, f"{where}.arms: unknown control {control!r}; known controls are {', '.join(CONTROLS)}")
-        levels = _integers(at, f"{where}.arms.{control}")
-        limit = rounds[source]
-        _require(
-            max(levels) <= limit, f"{where}.arms.{control}: round {max(levels)}, but the search {source} ends with round {limit}"
-        )
-        arms.append((control, levels))
-    _require(bool(arms), f"{where}.arms: no arms; give at least ticket and dense")
-    return Transfer(**_entry(name, table, where), source=source, arms=tuple(arms))
+    _keys(table, where, ("folder", "recipe", "from", "arms"), ("more", "set"))
+    sources = table["from"] if isinstance(table["from"], list) else [table["from"]]
+    for source in sources:
+        known = f"known searches are {', '.join(rounds) or 'none'}"
+        _require(isinstance(source, str) and source in rounds, f"{where}.from: unknown search {source!r}; {known}")
+    _require(bool(sources) and len(set(sources)) == len(sources), f"{where}.from: got {sources}, expected different searches")
+    shared, more = _arms(table["arms"], f"{where}.arms"), _table(table.get("more"), f"{where}.more")
+    _require(bool(shared), f"{where}.arms: no arms; give at least ticket and dense")
+    for source in more:
+        _require(source in sources, f"{where}.more: {source!r} is not in from; these are {', '.join(sources)}")
+    transfers = []
+    for source in sources:
+        arms = _joined(shared, _arms(more.get(source), f"{where}.more.{source}"), f"{where}.more.{source}")
+        _within(arms, source, rounds[source], f"{where}.arms")
+        own = {**_entry(name, table, where), "name": f"{name}.{source}" if isinstance(table["from"], list) else name}
+        transfers.append(Transfer(**own, written=name, source=source, arms=tuple(arms.items())))
+    return transfers
+
+
+def _arms(value: Any, where: str) -> dict[str, tuple[int, ...]]:
+    arms = {}
+    for control, at in _table(value, where).items():
+        _require(control in CONTROLS, f"{where}: unknown control {control!r}; known controls are {', '.join(CONTROLS)}")
+        arms[control] = _integers(at, f"{where}.{control}")
+    return arms
+
+
+def _joined(shared: Mapping[str, tuple[int, ...]], more: Mapping[str, tuple[int, ...]], where: str) -> dict[str, tuple[int, ...]]:
+    """Add a search's own rounds to those of every search."""
+    joined = dict(shared)
+    for control, at in more.items():
+        twice = sorted(set(at) & set(joined.get(control, ())))
+        _require(not twice, f"{where}.{control}: round {', '.join(map(str, twice))} is in arms already")
+        joined[control] = tuple(sorted((*joined.get(control, ()), *at)))
+    return joined
+
+
+def _within(arms: Mapping[str, tuple[int, ...]], source: str, limit: int, where: str) -> None:
+    for control, at in arms.items():
+        _require(max(at) <= limit, f"{where}.{control}: round {max(at)}, but the search {source} ends with round {limit}")
 
 
 def _floor(name: str, value: Any, where: str) -> Floor:
@@ -226,6 +277,13 @@ def _integers(value: Any, where: str) -> tuple[int, ...]:
 def _fraction(value: Any, where: str) -> float:
     _require(type(value) is float and 0 < value < 1, f"{where}: got {value!r}, expected a fraction in (0, 1)")
     return float(value)
+
+
+def _expected(tree: Mapping[str, Any], names: list[str], transfers: Iterable[Transfer], path: Path) -> dict[str, float]:
+    """Return the declared seconds by entry: a name that stands for several transfers is each one's."""
+    table = _table(tree.get("expected"), f"{path}: expected")
+    told = {name: _seconds(name, value, names, path) for name, value in table.items()}
+    return {**told, **{transfer.name: told[transfer.written] for transfer in transfers if transfer.written in told}}
 
 
 def _seconds(name: str, value: Any, names: list[str], path: Path) -> float:

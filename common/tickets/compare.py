@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import combinations
 from math import prod
 from pathlib import Path
@@ -12,21 +12,7 @@ from typing import Any
 
 from common.files import write_bytes
 from common.tickets.mask import Mask
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """How much two masks share.
-
-    Attributes:
-        overlap: |A and B| / |A or B|, in [0, 1] (Chen et al. 2021, figure 6).
-        chance: its expected level for masks of these densities drawn uniformly: d1 d2 / (d1 + d2 - d1 d2).
-        chance_layerwise: the same, given both masks' densities in every tensor.
-    """
-
-    overlap: float
-    chance: float
-    chance_layerwise: float
+from common.tickets.overlap import Overlap, SharedCounts, overlap_of_counts
 
 
 def overlap(a: Mask, b: Mask) -> Overlap:
@@ -36,20 +22,10 @@ def overlap(a: Mask, b: Mask) -> Overlap:
         TicketError: the masks are of different architectures.
     """
     a.check_same_tensors(b)
-    both = sum(int((a[name] & b[name]).sum()) for name in a)
-    either = sum(int((a[name] | b[name]).sum()) for name in a)
-    expected_both = expected_either = 0.0
-    for name, tensor in a.items():
-        in_a, in_b, size = int(tensor.sum()), int(b[name].sum()), tensor.numel()
-        shared = in_a * in_b / size
-        expected_both += shared
-        expected_either += in_a + in_b - shared
-    product = a.density * b.density
-    return Overlap(_ratio(both, either), _ratio(product, a.density + b.density - product), _ratio(expected_both, expected_either))
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
+    return overlap_of_counts(
+        SharedCounts(tensor.numel(), int(tensor.sum()), int(b[name].sum()), int((tensor & b[name]).sum()))
+        for name, tensor in a.items()
+    )
 
 
 def density_per_tensor(mask: Mask) -> dict[str, float]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from common.tickets.errors import TicketError
+from common.tickets.overlap import require_same_shapes
 
 
 class Mask(Mapping[str, Tensor]):
@@ -112,12 +113,7 @@ class Mask(Mapping[str, Tensor]):
         Raises:
             TicketError: they differ; names the first difference.
         """
-        mine, theirs = self.shapes, other.shapes
-        for name in sorted(set(mine) | set(theirs)):
-            if mine.get(name) != theirs.get(name):
-                raise TicketError(
-                    f"the masks are of different architectures: {name!r} has {mine.get(name)} here, {theirs.get(name)} there"
-                )
+        require_same_shapes(self.shapes, other.shapes)
 
     def digest(self) -> str:
         """Return the SHA-256 that identifies the mask: over sorted names of name 00 shape 00 packed bits (file format 1)."""
