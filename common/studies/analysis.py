@@ -15,7 +15,6 @@ from common.studies.words import WHOLE
 NO_VERDICT = "no verdict"
 """The source saw the target's labels: numbers are shown, nothing is concluded."""
 NO_RESULT = "no result"
-_SAW_TARGET = "source_saw_target"
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,19 @@ class Group:
         return len(self.values)
 
     @property
+    def spread(self) -> statistics.Spread:
+        """Number, mean and deviation of the values."""
+        return statistics.Spread(self.n, self.mean, self.deviation)
+
+    @property
     def saw_target(self) -> bool:
         """Whether a source saw the target's labels."""
-        return _SAW_TARGET in self.flags
+        return "source_saw_target" in self.flags
+
+    @property
+    def saw_images(self) -> bool:
+        """Whether a source saw images of the target's classes, without labels."""
+        return "source_saw_images" in self.flags
 
 
 @dataclass(frozen=True)

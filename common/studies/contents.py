@@ -10,20 +10,38 @@ from typing import Any
 from common.errors import InputError
 from common.studies.analysis import Finding, Group, findings, group_rows
 from common.studies.estimate import run_seconds
+from common.studies.overlaps import MaskPair, OverlapCurve, mask_pairs, overlap_curves
 from common.studies.plan import Plan, is_done
 from common.studies.results import Note, Results, Row, read_results
 from common.studies.searches import SearchFinding, search_findings
+from common.studies.sources import SourceTask, source_notes, source_tasks
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A report's content; `seconds` is what each finished run took, by job."""
+    """A report's content.
+
+    Attributes:
+        plan: the study and its jobs.
+        results: what the jobs have left.
+        findings: of every transfer.
+        floors: of every floor with results.
+        searches: of every search.
+        tasks: tasks with several sources.
+        pairs: every two masks of one round.
+        overlaps: the pairs brought together.
+        notes: what is missing, failed, damaged or flagged.
+        seconds: what each finished run took, by job.
+    """
 
     plan: Plan
     results: Results
     findings: tuple[Finding, ...]
     floors: tuple[Group, ...]
     searches: tuple[SearchFinding, ...]
+    tasks: tuple[SourceTask, ...]
+    pairs: tuple[MaskPair, ...]
+    overlaps: tuple[OverlapCurve, ...]
     notes: tuple[Note, ...]
     seconds: dict[str, float]
 
@@ -47,8 +65,23 @@ def gather(plan: Plan) -> Contents:
     results = read_results(plan)
     searches, damaged = search_findings(plan, results)
     floors = [group_rows(rows, floor.name, None) for floor in plan.study.floors if (rows := results.of(floor.name))]
-    notes = (*results.notes, *damaged, *_mixed((*results.rows, *results.rounds)))
-    return Contents(plan, results, tuple(findings(plan, results)), tuple(floors), tuple(searches), notes, _seconds(plan))
+    pairs, incomparable = mask_pairs(plan, results)
+    found = findings(plan, results)
+    notes = (
+        *results.notes, *damaged, *source_notes(plan, results), *incomparable, *_mixed((*results.rows, *results.rounds))
+    )  # fmt: skip
+    return Contents(
+        plan,
+        results,
+        tuple(found),
+        tuple(floors),
+        tuple(searches),
+        tuple(source_tasks(found)),
+        tuple(pairs),
+        tuple(overlap_curves(pairs)),
+        notes,
+        _seconds(plan),
+    )
 
 
 def distinct(rows: Iterable[Row], key: str) -> list[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from common.studies.picture import Picture
+
 STYLE = """
 :root { color-scheme: light dark; --font: system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif;
   --ink: #24292f; --soft: #57606a; --page: #ffffff; --card: #f6f8fa;
@@ -23,7 +25,9 @@ p, li, dd { max-width: 46rem; }
 .soft, figcaption { color: var(--soft); font-size: .9rem; }
 .answer { background: var(--card); border-left: 4px solid var(--accent); padding: .8rem 1.2rem; margin: 1rem 0;
   border-radius: 0 6px 6px 0; }
-.answer h3 { margin: .2rem 0 .3rem; } .answer ul { margin: .2rem 0 .4rem; padding-left: 1.2rem; }
+.answer h3 { margin: .2rem 0 .3rem; }
+.answer h4 { margin: .7rem 0 .2rem; font-size: .95rem; color: var(--soft); }
+.answer ul { margin: .2rem 0 .4rem; padding-left: 1.2rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; } dt { font-weight: 600; } dd { margin: 0; }
 figure { margin: 1.2rem 0; } figure svg { width: 100%; height: auto; display: block; }
 .scroll { overflow-x: auto; }
@@ -32,6 +36,8 @@ th, td { text-align: left; vertical-align: top; padding: .32rem .9rem .32rem 0; 
 th { font-weight: 600; color: var(--soft); border-bottom-width: 2px; white-space: nowrap; }
 td:last-child { white-space: nowrap; } td:has(code) { white-space: normal; }
 td.n, th.n { text-align: right; white-space: nowrap; }
+td.told { font-weight: 600; }
+.alarm { color: var(--bad); font-weight: 600; }
 td.good { color: var(--good); font-weight: 600; } td.bad { color: var(--bad); font-weight: 600; }
 code { font: .82rem/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 summary { cursor: pointer; color: var(--accent); margin: .6rem 0; }
@@ -85,6 +91,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, numbers:
     head = tag("tr", *(tag("th", heading, **mark) for heading, mark in zip(headings, marks)))
     body = [tag("tr", *(_cell(cell, mark) for cell, mark in zip(row, marks, strict=True))) for row in rows]
     return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll")
+
+
+def figure(picture: Picture | None, caption: str) -> Markup:
+    """Return a figure with its caption, or nothing where there is no picture."""
+    return Markup("") if picture is None else tag("figure", Markup(picture.svg), tag("figcaption", caption))
 
 
 def _cell(cell: object, mark: dict[str, str]) -> Markup:

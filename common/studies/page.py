@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from common.studies import statistics
 from common.studies.analysis import Comparison, Finding, Group
 from common.studies.contents import Contents
-from common.studies.figures import Picture
-from common.studies.html import Markup, document, joined, listing, table, tag, terms
+from common.studies.html import Markup, document, figure, joined, listing, table, tag, terms
+from common.studies.picture import Picture
 from common.studies.provenance_page import notes_section, provenance_section
 from common.studies.searches import SearchFinding
-from common.studies.wording import about, against_dense, compared, headlines, reach, tested
-from common.studies.words import CONTROLS, WHOLE, counted, label, number, percent, spread
+from common.studies.source_figures import reference
+from common.studies.source_wording import source_headlines
+from common.studies.sources_page import overlap_section, task_section
+from common.studies.wording import about, against_dense, alarmed, compared, headlines, in_brief, reach, tested, title
+from common.studies.words import CONTROLS, WHOLE, counted, flagged, label, number, percent, spread
 
 _GOOD = {statistics.WINNING, statistics.NON_INFERIOR}
 _BAD = {statistics.NOT_WINNING}
@@ -24,8 +27,9 @@ def page(contents: Contents, pictures: Sequence[Picture]) -> str:
     parts = [
         _top(contents),
         _explained(contents),
-        *(_transfer(contents, finding, drawn) for finding in contents.findings),
-        *(_search(search, drawn) for search in contents.searches),
+        *(part for findings in _tasks(contents).values() for part in _task(contents, findings, drawn)),
+        _searches(contents, drawn),
+        overlap_section(contents, drawn),
         tag("h2", "All numbers"),
         _numbers(contents),
         notes_section(contents),
@@ -34,23 +38,33 @@ def page(contents: Contents, pictures: Sequence[Picture]) -> str:
     return document(contents.plan.study.title, joined(parts))
 
 
+def _tasks(contents: Contents) -> dict[str, list[Finding]]:
+    """Return for every transfer of the study file what its sources show."""
+    return {
+        name: [finding for finding in contents.findings if finding.transfer.written == name] for name in contents.plan.study.tasks
+    }
+
+
 def _top(contents: Contents) -> Markup:
     study = contents.plan.study
     done, total = contents.done, len(contents.plan.jobs)
     state = f"{done} of {counted(total, 'run')} done" + ("." if done == total else "; what is missing is named at the end.")
-    answers = [
-        tag("div", tag("h3", _title(finding)), listing(headlines(finding)), class_="answer") for finding in contents.findings
+    answers = [tag("div", *_answer(contents, name, findings), class_="answer") for name, findings in _tasks(contents).items()]
+    alarms = [tag("p", "Alarm: ", line, class_="alarm") for search in contents.searches for line in alarmed(search)]
+    question = tag("p", study.question, class_="question")
+    return joined([tag("h1", study.title), question, *answers, *alarms, tag("p", state, class_="soft")])
+
+
+def _answer(contents: Contents, name: str, findings: Sequence[Finding]) -> list[Markup]:
+    """Say what a task shows: of several sources, how they differ, and each in brief; the rest stands beside its figures."""
+    parts = [tag("h3", title(findings))]
+    if len(findings) == 1:
+        return [*parts, listing(headlines(findings[0]))]
+    parts += [listing(source_headlines(task)) for task in contents.tasks if task.name == name]
+    briefs = [
+        joined([tag("b", label(finding.transfer.source), ": "), in_brief(finding, reference(findings))]) for finding in findings
     ]
-    return joined([tag("h1", study.title), tag("p", study.question, class_="question"), *answers, tag("p", state, class_="soft")])
-
-
-def _title(finding: Finding) -> str:
-    if finding.first is None:
-        return f"Transfer {finding.transfer.name}"
-    kept = f"{finding.first.labels} labels" if finding.first.labels is not None else "all labels"
-    protocol = finding.first.result["protocol"]
-    how = {"linear": "a linear head on the frozen network", "full": "all kept weights trained"}.get(protocol, str(protocol))
-    return f"Transfer {finding.transfer.name}: {how}, {finding.first.data}, {kept}"
+    return [*parts, listing(briefs)]
 
 
 def _explained(contents: Contents) -> Markup:
@@ -69,15 +83,44 @@ def _explained(contents: Contents) -> Markup:
         ("non-inferior", f"The one-sided {1 - statistics.ALPHA:.0%} lower bound of the paired difference to dense lies above"
                          f" -{number(study.margin)} (the study's margin), adjusted by Holm for the number of levels tested. "
                          "Where this is not shown, nothing follows. Differences that are equal for all seeds are not tested."),
+        *_explained_sources(contents),
         *((label(control), CONTROLS[control][0].upper() + CONTROLS[control][1:] + ".") for control in used),
         *((label(floor.name), f"A floor: recipe {floor.recipe} on the same task without a ticket.") for floor in study.floors),
+        *((flag, f"{flagged(flag).removeprefix(f'{flag}: ').capitalize()}.") for flag in _flags(contents)),
     ]  # fmt: skip
     return joined([tag("h2", "How to read this page"), terms(words)])
 
 
+def _explained_sources(contents: Contents) -> list[tuple[str, str]]:
+    words = []
+    if contents.tasks:
+        text = (
+            "The search whose tickets a task starts from. Sources are compared seed by seed with the same labels, where the "
+            "target's classes and images are new to all of them."
+        )
+        words.append(("source", text))
+    if contents.overlaps:
+        text = (
+            "What two masks both keep, as a part of what either keeps. Beside it what chance gives: for two masks of the same "
+            "densities d and e drawn over the whole network, de / (d + e - de); and for two masks with the same densities in "
+            "every layer."
+        )
+        words.append(("overlap", text))
+    return words
+
+
+def _flags(contents: Contents) -> list[str]:
+    return sorted({str(flag) for row in contents.every_row for flag in row.result["flags"]})
+
+
+def _task(contents: Contents, findings: Sequence[Finding], drawn: dict[str, Picture]) -> list[Markup]:
+    parts = [task_section(task, drawn) for task in contents.tasks if task.findings[0] in findings]
+    return parts + [_transfer(contents, finding, drawn) for finding in findings]
+
+
 def _transfer(contents: Contents, finding: Finding, drawn: dict[str, Picture]) -> Markup:
     name = finding.transfer.name
-    parts = [tag("h2", _title(finding))]
+    parts = [tag("h2", title([finding]))]
     if finding.first is None:
         return joined([*parts, tag("p", "No results yet.")])
     direction = "Higher is better." if finding.higher_is_better else "Lower is better."
@@ -85,15 +128,12 @@ def _transfer(contents: Contents, finding: Finding, drawn: dict[str, Picture]) -
         f"{label(str(finding.first.result['metric'])).capitalize()} on the {finding.first.result['split']} images. {direction} "
         "Bands are one sample standard deviation over the seeds; the grey line and band are dense, dotted lines are floors."
     )
-    parts += [_figure(drawn.get(f"transfer_{name}"), caption)]
+    parts += [] if finding.transfer.name == finding.transfer.written else [listing(headlines(finding))]
+    parts += [figure(drawn.get(f"transfer_{name}"), caption)]
     parts += [tag("h3", "Verdicts"), _verdicts(finding), tag("h3", "How far each curve wins"), _reached(finding)]
     if finding.non_inferiority:
         parts += [tag("h3", f"Non-inferiority, margin {number(contents.plan.study.margin)}"), _non_inferiority(contents, finding)]
     return joined(parts)
-
-
-def _figure(picture: Picture | None, caption: str) -> Markup:
-    return Markup("") if picture is None else tag("figure", Markup(picture.svg), tag("figcaption", caption))
 
 
 def _verdicts(finding: Finding) -> Markup:
@@ -156,30 +196,46 @@ def _non_inferiority(contents: Contents, finding: Finding) -> Markup:
     return table(headings, rows, numbers=(0, 1, 2, 3, 4, 5))
 
 
-def _search(search: SearchFinding, drawn: dict[str, Picture]) -> Markup:
-    parts = [tag("h2", f"The search {search.name} itself")]
-    if not search.metrics:
-        return joined([*parts, tag("p", "No results yet.")])
-    parts.append(
-        _figure(
-            drawn.get(f"search_{search.name}"),
-            "Metrics of the trained network at the end of every round, mean and one deviation.",
-        )
+def _searches(contents: Contents, drawn: dict[str, Picture]) -> Markup:
+    if not contents.searches:
+        return Markup("")
+    caption = (
+        "Metrics of the trained network at the end of every round, mean and one deviation. Those of the backbone (retrieval and "
+        "k-NN accuracy, RankMe) are measured in the same way, on the same views, whatever the network was trained on."
     )
-    headings = ("round", "kept", *(label(name) for name in search.metrics), "seeds")
+    parts = [tag("h2", "The searches themselves"), figure(drawn.get("searches"), caption)]
+    return joined([*parts, *(part for search in contents.searches for part in _search(search, drawn))])
+
+
+def _search(search: SearchFinding, drawn: dict[str, Picture]) -> list[Markup]:
+    heading = tag("h3", f"The search {search.name}")
+    if not search.metrics:
+        return [heading, tag("p", "No results yet.")]
     told = {name: {value.round: value.spread for value in values} for name, values in search.metrics.items()}
+    flags = {round_: ", ".join(alarm.flag for alarm in search.alarms if alarm.round == round_) for round_ in search.densities}
     rows = []
     for round_, density in search.densities.items():
         found = [told[name].get(round_) for name in search.metrics]
         seeds = max((one.n for one in found if one is not None), default=0)
         cells = [spread(one.mean, one.deviation) if one is not None else "–" for one in found]
-        rows.append((str(round_), percent(density), *cells, str(seeds)))
-    parts.append(table(headings, rows, numbers=range(len(headings))))
+        rows.append((str(round_), percent(density), *cells, str(seeds), *([flags[round_]] if search.alarms else [])))
+    split = _split(search)
+    names = [label(name.removeprefix(f"{split}/")) for name in search.metrics]
+    headings = ("round", "kept", *names, "seeds", *(["flags"] if search.alarms else []))
     caption = (
         "Where the kept weights lie: density of every layer, mean over the seeds. Dotted: the density of all layers together."
     )
-    parts.append(_figure(drawn.get(f"layers_{search.name}"), caption))
-    return joined(parts)
+    alarms = [tag("p", line, class_="alarm") for line in alarmed(search)]
+    if split:
+        alarms.append(tag("p", f"Measured on the {split} images.", class_="soft"))
+    shown = table(headings, rows, numbers=range(len(search.metrics) + 3))
+    return [heading, *alarms, shown, figure(drawn.get(f"layers_{search.name}"), caption)]
+
+
+def _split(search: SearchFinding) -> str | None:
+    """Return the split that all metrics were measured on; None if there are several."""
+    splits = {name.rpartition("/")[0] for name in search.metrics}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def _numbers(contents: Contents) -> Markup:

@@ -25,6 +25,7 @@ class Job:
         seed: of the search, or of the task and the search whose ticket it starts from.
         control: what is made of the ticket; None but for transfers.
         round: of the ticket; None but for transfers.
+        source: what the ticket's origin must say: {"folder", "recipe", "seed", "round"}; None but for transfers.
         needs: ids of the jobs that must be done before.
         run: run directory.
         status: new, running (begun, perhaps cut off), done or failed.
@@ -39,6 +40,7 @@ class Job:
     seed: int
     control: str | None = None
     round: int | None = None
+    source: Mapping[str, Any] | None = None
     needs: tuple[str, ...] = ()
     run: Path = Path()
     status: str = "new"
@@ -89,7 +91,7 @@ def make_plan(study: Study, out: Path | str) -> Plan:
     out = Path(out)
     searches = _answered([_search_job(entry, seed, out) for entry in study.searches for seed in study.seeds])
     found = {(job.entry, job.seed): job for job in searches}
-    tasks = [job for entry in study.transfers for job in _transfer_jobs(entry, study.seeds, found, out)]
+    tasks = [job for entry in study.transfers for job in _transfer_jobs(entry, study, found, out)]
     tasks += [_floor_job(entry, seed, out) for entry in study.floors for seed in study.seeds]
     return Plan(study, out, _same_runs_once((*searches, *_answered(tasks))))
 
@@ -103,17 +105,19 @@ def _floor_job(entry: Entry, seed: int, out: Path) -> Job:
     return Job(f"{entry.name}/seed{seed}", "floor", entry.name, entry.folder, _argv(entry, ["--seed.task", str(seed)], out), seed)
 
 
-def _transfer_jobs(entry: Transfer, seeds: Sequence[int], found: Mapping[tuple[str, int], Job], out: Path) -> list[Job]:
+def _transfer_jobs(entry: Transfer, study: Study, found: Mapping[tuple[str, int], Job], out: Path) -> list[Job]:
+    from_ = next(search for search in study.searches if search.name == entry.source)
     jobs = []
     for control, rounds in entry.arms:
         for round_ in rounds:
-            for seed in seeds:
+            for seed in study.seeds:
                 search = found[entry.source, seed]
                 ticket = search.run / f"round_{round_:02d}" / "ticket.safetensors"
                 own = ["--ticket.file", str(ticket), "--ticket.control", control, "--seed.task", str(seed)]
                 name = f"{entry.name}/{control}/round_{round_:02d}/seed{seed}"
+                source = {"folder": from_.folder, "recipe": from_.recipe, "seed": seed, "round": round_}
                 argv = _argv(entry, own, out)
-                jobs.append(Job(name, "transfer", entry.name, entry.folder, argv, seed, control, round_, (search.id,)))
+                jobs.append(Job(name, "transfer", entry.name, entry.folder, argv, seed, control, round_, source, (search.id,)))
     return jobs
 
 

@@ -13,13 +13,25 @@ from common.studies.plan import Job, is_done
 from common.studies.results import Row
 from common.studies.words import counted, duration, number, percent
 
+_FOLDED = 4
+"""More runs than these that share a note are folded up."""
+
 
 def notes_section(contents: Contents) -> Markup:
     """Name every missing, failed, damaged or flagged run."""
     if not contents.notes:
         return joined([tag("h2", "Notes"), tag("p", "Every run of the study is here; none failed, none carries a flag.")])
-    rows = [(note.kind, tag("code", note.job), note.text) for note in contents.notes]
+    same: dict[tuple[str, str], list[str]] = {}
+    for note in contents.notes:
+        same.setdefault((note.kind, note.text), []).append(note.job)
+    rows = [(kind, _runs(jobs), text) for (kind, text), jobs in same.items()]
     return joined([tag("h2", "Notes"), table(("what", "run", "why"), rows)])
+
+
+def _runs(jobs: Sequence[str]) -> Markup:
+    """Name the runs of one note; many of them are folded up."""
+    named = joined(tag("div", tag("code", job)) for job in jobs)
+    return named if len(jobs) <= _FOLDED else tag("details", tag("summary", counted(len(jobs), "run")), named)
 
 
 def provenance_section(contents: Contents) -> Markup:
@@ -32,8 +44,8 @@ def provenance_section(contents: Contents) -> Markup:
         ("seeds", f"{seeds}; the task's seed k starts from the search with seed k"),
         (
             "thresholds",
-            f"margin {number(study.margin)}, level {number(statistics.ALPHA)} one-sided, "
-            f"{statistics.MIN_SEEDS} seeds or more for a verdict",
+            f"margin {number(study.margin)}, level {number(statistics.ALPHA)} (one-sided for non-inferiority, two-sided for "
+            f"differences between sources), {statistics.MIN_SEEDS} seeds or more for a verdict",
         ),
         ("data", _measured_on(contents)),
         ("code", _listed(distinct(rows, "commit"), "not recorded")),

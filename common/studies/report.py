@@ -8,14 +8,15 @@ from typing import Any
 
 from common.errors import InputError
 from common.files import read_json, sha256_bytes, write_bytes, write_json, write_text
-from common.studies import figures
+from common.studies import figures, source_figures
 from common.studies.contents import Contents, gather
 from common.studies.page import page
+from common.studies.picture import Picture
 from common.studies.plan import Plan, is_done
-from common.studies.tables import report_json, results_csv, summary_csv
+from common.studies.tables import overlaps_csv, report_json, results_csv, summary_csv
 
 PAGE = "report.html"
-_FILES = (PAGE, "results.csv", "summary.csv", "report.json")
+_FILES = (PAGE, "results.csv", "summary.csv", "overlaps.csv", "report.json")
 
 
 def write_report(plan: Plan) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def write_report(plan: Plan) -> dict[str, Any]:
     write_text(plan.folder / PAGE, page(contents, pictures))
     write_text(plan.folder / "results.csv", results_csv(contents))
     write_text(plan.folder / "summary.csv", summary_csv(contents))
+    write_text(plan.folder / "overlaps.csv", overlaps_csv(contents))
     report = report_json(contents, fingerprint(plan))
     write_json(plan.folder / "report.json", report)
     return report
@@ -69,8 +71,10 @@ def fingerprint(plan: Plan) -> str:
     return digest.hexdigest()
 
 
-def _pictures(contents: Contents) -> list[figures.Picture]:
-    drawn = [figures.curves(finding) for finding in contents.findings]
-    for search in contents.searches:
-        drawn += [figures.rounds(search), figures.layers(search)]
+def _pictures(contents: Contents) -> list[Picture]:
+    searches = [search.name for search in contents.plan.study.searches]
+    drawn = [source_figures.sources(task, searches) for task in contents.tasks]
+    drawn += [figures.curves(finding) for finding in contents.findings]
+    drawn += [source_figures.rounds(contents.searches), *(figures.layers(search) for search in contents.searches)]
+    drawn += [source_figures.overlaps(contents.overlaps, searches)]
     return [picture for picture in drawn if picture is not None]

@@ -12,6 +12,8 @@ from typing import Any
 from common.errors import InputError
 from common.files import canonical_json, read_json
 from common.studies.plan import Job, Plan
+from common.studies.study import Study
+from common.studies.words import flagged
 from common.tickets.header import read_header
 
 FORMAT = 1
@@ -100,10 +102,23 @@ def read_results(plan: Plan) -> Results:
             rounds += _rounds(plan, job, notes)
         else:
             rows += _read(job, job.run / "result.json", job.round, notes)
-    for entry in plan.study.entries:
-        _require_alike([row for row in (*rows, *rounds) if row.job.entry == entry.name])
-    notes += [Note("flagged", row.job.id, str(flag)) for row in rows for flag in row.result["flags"]]
+    for names in _compared(plan.study):
+        _require_alike([row for row in (*rows, *rounds) if row.job.entry in names])
+    notes += [
+        Note("flagged", _name(row.job, row.round), flagged(str(flag))) for row in (*rows, *rounds) for flag in row.result["flags"]
+    ]
     return Results(tuple(rows), tuple(rounds), tuple(notes))
+
+
+def _compared(study: Study) -> list[set[str]]:
+    """Return the entries whose results are averaged or compared with one another: a search, a floor, a task from any source."""
+    alone: list[set[str]] = [{entry.name} for entry in (*study.searches, *study.floors)]
+    return alone + [{transfer.name for transfer in transfers} for transfers in study.tasks.values()]
+
+
+def _name(job: Job, number: int | None) -> str:
+    """Name a result: a search has one per round."""
+    return f"{job.id}/round_{number:02d}" if job.kind == "search" else job.id
 
 
 def _rounds(plan: Plan, job: Job, notes: list[Note]) -> list[Row]:
@@ -117,7 +132,7 @@ def _rounds(plan: Plan, job: Job, notes: list[Note]) -> list[Row]:
 
 
 def _read(job: Job, file: Path, number: int | None, notes: list[Note]) -> list[Row]:
-    name = f"{job.id}/round_{number:02d}" if job.kind == "search" else job.id
+    name = _name(job, number)
     if not file.is_file():
         notes.append(_absent(job, name))
         return []
@@ -163,6 +178,8 @@ def _check(result: Mapping[str, Any], file: Path, job: Job) -> None:
     asked = {"folder": job.folder, "control": job.control or result["control"]}
     for key, value in asked.items():
         _field(result, key, file, _equals(value), f"{value}, as the study asks")
+    if job.source is not None and result.get("source") is not None:
+        _field(result, "source", file, lambda value: value == job.source, f"{dict(job.source)}, as the study asks")
     which = "ticket" if job.kind == "search" else "task"
     _field(result, "seed", file, lambda value: value.get(which) == job.seed, f"{which} seed {job.seed}, as the study asks")
 
@@ -187,7 +204,7 @@ def _check_ticket(result: Mapping[str, Any], file: Path, job: Job) -> None:
 
 def _field(result: Mapping[str, Any], key: str, file: Path, holds: Callable[[Any], bool], expected: str) -> None:
     if key not in result or not holds(result[key]):
-        got = f"is {result[key]!r:.60}" if key in result else "is missing"
+        got = f"is {result[key]!r:.90}" if key in result else "is missing"
         raise InputError(f"{file}: {key} {got}, expected {expected}")
 
 

@@ -24,6 +24,15 @@ class RoundValue:
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """A flag that rounds of a search carry, with the seeds concerned."""
+
+    round: int
+    flag: str
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class SearchFinding:
     """One search: for every metric ("<split>/<name>") its rounds, for every round the density of every tensor (mean of seeds)."""
 
@@ -31,6 +40,7 @@ class SearchFinding:
     metrics: Mapping[str, Sequence[RoundValue]]
     layers: Mapping[int, Mapping[str, float]]
     densities: Mapping[int, float]
+    alarms: Sequence[Alarm] = ()
 
 
 def search_findings(plan: Plan, results: Results) -> tuple[list[SearchFinding], list[Note]]:
@@ -42,8 +52,16 @@ def search_findings(plan: Plan, results: Results) -> tuple[list[SearchFinding], 
         notes += damaged
         rounds = sorted({row.round for row in rows if row.round is not None})
         densities = {round_: _mean([row.density for row in rows if row.round == round_]) for round_ in rounds}
-        found.append(SearchFinding(search.name, _metrics(rows, densities), layers, densities))
+        found.append(SearchFinding(search.name, _metrics(rows, densities), layers, densities, _alarms(rows)))
     return found, notes
+
+
+def _alarms(rows: Sequence[Row]) -> tuple[Alarm, ...]:
+    seeds: dict[tuple[int, str], list[int]] = {}
+    for row in rows:
+        for flag in row.result["flags"]:
+            seeds.setdefault((row.round or 0, str(flag)), []).append(row.job.seed)
+    return tuple(Alarm(*key, tuple(sorted(found))) for key, found in sorted(seeds.items()))
 
 
 def _metrics(rows: Sequence[Row], densities: Mapping[int, float]) -> dict[str, list[RoundValue]]:

@@ -1,4 +1,4 @@
-"""A report's files for programs: results.csv (one row per run), summary.csv (one row per arm and round), report.json."""
+"""A report's files for programs: results.csv (runs), summary.csv (arms), overlaps.csv (two masks a row), report.json."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from common.studies.contents import Contents, distinct
 from common.studies.plan import is_done
 from common.studies.provenance_page import command
 from common.studies.results import Row
+from common.studies.source_wording import differed, source_headlines
+from common.studies.sources import SourceTask
+from common.studies.study import Transfer
 from common.studies.wording import against_dense, compared, headlines, reach
 from common.studies.words import label
 
@@ -27,8 +30,20 @@ def results_csv(contents: Contents) -> str:
 
 def summary_csv(contents: Contents) -> str:
     """Return one row per transfer, arm and round, and per floor: mean, sample standard deviation, seeds, verdict."""
-    rows = [_summary(finding.transfer.name, group) for finding in contents.findings for group in finding.groups]
-    return _csv([*rows, *(_summary("floor", group) for group in contents.floors)])
+    rows = [_summary(finding.transfer, group) for finding in contents.findings for group in finding.groups]
+    return _csv([*rows, *(_summary(None, group) for group in contents.floors)])
+
+
+def overlaps_csv(contents: Contents) -> str:
+    """Return one row per two masks of one round: overlap and both chance levels."""
+    return _csv(
+        {
+            "round": pair.round, "one": pair.one.search, "seed_one": pair.one.seed, "density_one": pair.one.density,
+            "other": pair.other.search, "seed_other": pair.other.seed, "density_other": pair.other.density,
+            **asdict(pair.measured),
+        }
+        for pair in contents.pairs
+    )  # fmt: skip
 
 
 def report_json(contents: Contents, fingerprint: str) -> dict[str, Any]:
@@ -46,9 +61,11 @@ def report_json(contents: Contents, fingerprint: str) -> dict[str, Any]:
         },
         "thresholds": {"margin": study.margin, "alpha": statistics.ALPHA, "min_seeds": statistics.MIN_SEEDS},
         "runs": {"total": len(contents.plan.jobs), "done": contents.done, "seconds": sum(contents.seconds.values())},
+        "tasks": [_task(task) for task in contents.tasks],
         "transfers": [_finding(finding) for finding in contents.findings],
         "floors": [_group(group) for group in contents.floors],
         "searches": [asdict(search) for search in contents.searches],
+        "overlaps": [asdict(curve) for curve in contents.overlaps],
         "notes": [asdict(note) for note in contents.notes],
         "provenance": {key: distinct(contents.every_row, key) for key in ("commit", "versions", "device", "threads", "data")},
         "commands": [
@@ -72,6 +89,7 @@ def _result(row: Row) -> dict[str, Any]:
     result, seed = row.result, row.result["seed"]
     return {
         "job": row.job.id, "kind": row.job.kind, "entry": row.job.entry, "folder": row.job.folder, "recipe": result["recipe"],
+        "source": row.job.needs[0].partition("/")[0] if row.job.source is not None else None,
         "control": result["control"], "round": row.round, "seed_ticket": seed.get("ticket"), "seed_task": seed.get("task"),
         "density": row.density, "metric": result["metric"], "value": row.value, "higher_is_better": result["higher_is_better"],
         "protocol": result["protocol"], "data": row.data, "split": result["split"], "split_hash": row.split_hash,
@@ -82,12 +100,24 @@ def _result(row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _summary(transfer: str, group: Group) -> dict[str, Any]:
+def _summary(transfer: Transfer | None, group: Group) -> dict[str, Any]:
     return {
-        "transfer": transfer, "control": group.control, "round": group.round, "density": group.density, "n": group.n,
+        "transfer": transfer.name if transfer is not None else "floor",
+        "source": transfer.source if transfer is not None else None,
+        "control": group.control, "round": group.round, "density": group.density, "n": group.n,
         "seeds": " ".join(map(str, sorted(group.values))), "mean": group.mean, "deviation": group.deviation,
         "winning": group.winning, "flags": " ".join(group.flags),
     }  # fmt: skip
+
+
+def _task(task: SourceTask) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "sources": [finding.transfer.source for finding in task.findings],
+        "in_words": source_headlines(task),
+        "tests": task.tests,
+        "differences": [{**asdict(difference), "in_words": differed(difference)} for difference in task.differences],
+    }
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -143,6 +173,9 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 def verdict_lines(report: dict[str, Any]) -> list[str]:
     """Return the verdicts of a report.json as lines for a terminal."""
     lines: list[str] = []
+    for task in report["tasks"]:
+        lines.append(f"{task['name']}, {', '.join(task['sources'])}:")
+        lines += [f"  {line}" for line in task["in_words"]]
     for transfer in report["transfers"]:
         lines.append(f"{transfer['name']}:")
         lines += [f"  {line}" for line in transfer["in_words"]]

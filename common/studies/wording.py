@@ -6,10 +6,41 @@ from collections.abc import Sequence
 
 from common.studies import statistics
 from common.studies.analysis import NO_RESULT, NO_VERDICT, Comparison, Curve, Finding, Group, NonInferiority
-from common.studies.words import WHOLE, counted, label, number, percent, spread
+from common.studies.searches import SearchFinding
+from common.studies.words import WHOLE, counted, flagged, label, levels_in_words, listed, number, percent, spread
 
 _FEW = f"fewer than {statistics.MIN_SEEDS} seeds on a side, no verdict"
 _SAW = "no verdict: the source saw the target's labels"
+
+
+def title(findings: Sequence[Finding]) -> str:
+    """Name a task: its name, where it starts from, protocol, target and labels."""
+    transfer = findings[0].transfer
+    several = len(findings) > 1 or transfer.written != transfer.name
+    name = f"Transfer {transfer.written}"
+    if several:
+        name += f" from {listed([finding.transfer.source for finding in findings])}"
+    first = next((finding.first for finding in findings if finding.first is not None), None)
+    if first is None:
+        return name
+    kept = f"{first.labels} labels" if first.labels is not None else "all labels"
+    protocol = str(first.result["protocol"])
+    how = {"linear": "a linear head on the frozen network", "full": "all kept weights trained"}.get(protocol, protocol)
+    return f"{name}: {how}, {first.data}, {kept}"
+
+
+def alarmed(search: SearchFinding) -> list[str]:
+    """Say which rounds of a search carry flags, one sentence a flag."""
+    flags = dict.fromkeys(alarm.flag for alarm in search.alarms)
+    lines = []
+    for flag in flags:
+        places = [
+            f"round {alarm.round} ({'seed' if len(alarm.seeds) == 1 else 'seeds'} {', '.join(map(str, alarm.seeds))})"
+            for alarm in search.alarms
+            if alarm.flag == flag
+        ]
+        lines.append(f"{search.name}, {listed(places)}: {flagged(flag)}.")
+    return lines
 
 
 def about(group: Group) -> str:
@@ -81,16 +112,30 @@ def tested(level: NonInferiority, margin: float) -> str:
 
 def headlines(finding: Finding) -> list[str]:
     """Return what a transfer shows in a few sentences, the ticket first."""
-    lines = [f"{label(curve.control).capitalize()} {reach(curve)}." for curve in finding.curves if curve.control == "ticket"]
+    also = [curve for curve in finding.curves if curve.control != "ticket" and curve.largest is not None]
+    lines = [*_wins(finding), *_comparisons(finding).values(), *_shown(finding.non_inferiority)]
+    lines += [f"{label(curve.control).capitalize()} also {reach(curve)}." for curve in also]
+    return lines or ["No results yet."]
+
+
+def in_brief(finding: Finding, control: str) -> str:
+    """Say how far a source's ticket wins, and how it stands to one control and to dense."""
+    compared_with = _comparisons(finding)
+    lines = [*_wins(finding), *([compared_with[control]] if control in compared_with else []), *_shown(finding.non_inferiority)]
+    return " ".join(lines) or "No results yet."
+
+
+def _wins(finding: Finding) -> list[str]:
+    return [f"{label(curve.control).capitalize()} {reach(curve)}." for curve in finding.curves if curve.control == "ticket"]
+
+
+def _comparisons(finding: Finding) -> dict[str, str]:
+    """Return a sentence for every control but dense, and for every floor."""
     others: dict[str, list[Comparison]] = {}
     for comparison in finding.comparisons:
         if comparison.other.control != "dense":
             others.setdefault(comparison.other.control, []).append(comparison)
-    lines += [_against(name, comparisons) for name, comparisons in others.items()]
-    lines += _shown(finding.non_inferiority)
-    also = [curve for curve in finding.curves if curve.control != "ticket" and curve.largest is not None]
-    lines += [f"{label(curve.control).capitalize()} also {reach(curve)}." for curve in also]
-    return lines or ["No results yet."]
+    return {name: _against(name, comparisons) for name, comparisons in others.items()}
 
 
 def _shown(levels: Sequence[NonInferiority]) -> list[str]:
@@ -99,11 +144,11 @@ def _shown(levels: Sequence[NonInferiority]) -> list[str]:
     untested = [percent(level.density) for level in levels if level.verdict == statistics.NO_SPREAD]
     lines = []
     if shown:
-        lines.append(f"Non-inferior to dense, within the study's margin, at {_places(shown, len(tests))} of weights.")
+        lines.append(f"Non-inferior to dense, within the study's margin, at {levels_in_words(shown, len(tests))} of weights.")
     elif tests:
         lines.append(f"Non-inferiority to dense, within the study's margin, is shown at none of {counted(len(tests), 'level')}.")
     if untested:
-        lines.append(f"Non-inferiority is not tested at {_listed(untested)} of weights: the differences of all seeds are equal.")
+        lines.append(f"Non-inferiority is not tested at {listed(untested)} of weights: the differences of all seeds are equal.")
     return lines
 
 
@@ -118,16 +163,5 @@ def _against(name: str, comparisons: Sequence[Comparison]) -> str:
         statistics.FEW: "without a verdict (too few seeds)",
         NO_VERDICT: "without a verdict (the source saw the target's labels)",
     }
-    parts = [f"{said[relation]} at {_places(levels, len(comparisons))}" for relation, levels in places.items() if levels]
+    parts = [f"{said[relation]} at {levels_in_words(levels, len(comparisons))}" for relation, levels in places.items() if levels]
     return f"Against {kind}{label(name)}, the ticket is {'; '.join(parts)} of weights."
-
-
-def _places(levels: Sequence[str], compared_at: int) -> str:
-    """Name levels; all of many are named by the first and the last."""
-    if len(levels) == compared_at > 2:
-        return f"all {compared_at} levels from {levels[0]} to {levels[-1]}"
-    return _listed(levels)
-
-
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from common.result_flags import FLAGS
+
 CONTROLS: dict[str, str] = {
     "ticket": "the subnetwork found by the search, started from its rewind point",
     "dense": "the whole pre-trained network, nothing cut",
@@ -26,6 +30,23 @@ WHOLE = ("dense", "scratch")
 def label(control: str) -> str:
     """Return a control's name as a page prints it."""
     return control.replace("_", " ")
+
+
+def flagged(flag: str) -> str:
+    """Return a flag of a result with what it means; one that is not known stands for itself."""
+    return f"{flag}: {FLAGS[flag]}" if flag in FLAGS else flag
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return words as a list in a sentence: a, b and c."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def levels_in_words(levels: Sequence[str], compared_at: int) -> str:
+    """Return levels as a list in a sentence; all of many are named by the first and the last."""
+    if len(levels) == compared_at > 2:
+        return f"all {compared_at} levels from {levels[0]} to {levels[-1]}"
+    return listed(levels)
 
 
 def percent(density: float) -> str:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from common.result_flags import FLAGS
 from common.tickets.mask import Mask
-
-MEANINGS = {
-    "layer_collapsed": "a prunable tensor has no weight left, so nothing passes through it",
-    "at_chance": "the features are no better than chance, or have collapsed to a point",
-}
 
 
 def mask_alarms(mask: Mask) -> tuple[str, ...]:
@@ -21,5 +17,5 @@ def alarm_text(round_: int, alarms: tuple[str, ...], density: Mapping[str, float
     """Say in one line what is wrong with a round, and where."""
     empty = [name for name, kept in density.items() if kept == 0]
     where = f" ({len(empty)} tensors, the first {empty[0]})" if empty else ""
-    meanings = "; ".join(MEANINGS[alarm] for alarm in alarms)
+    meanings = "; ".join(FLAGS[alarm] for alarm in alarms)
     return f"ALARM in round {round_}: {', '.join(alarms)}{where}: {meanings}"

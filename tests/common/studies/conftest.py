@@ -32,7 +32,7 @@ STUDY: dict[str, Any] = {
             "folder": "ToyTask",
             "recipe": "toy",
             "from": "find",
-            "arms": {"ticket": [1, 2], "dense": [0], "random": [1, 2], "reversed": [2]},
+            "arms": {"dense": [0], "random": [1, 2], "reversed": [2], "ticket": [1, 2]},
         }
     },
     "floors": {"pixels": {"folder": "ToyTask", "recipe": "odd"}},
@@ -54,7 +54,7 @@ class Toys:
         """Write the study with top-level keys replaced; a value of None removes the key."""
         tree = {key: value for key, value in {**STUDY, **changes}.items() if value is not None}
         file = Path("toys.yaml")
-        file.write_text(yaml.safe_dump(tree))
+        file.write_text(yaml.safe_dump(tree, sort_keys=False))
         return file
 
     def plan(self, **changes: Any) -> Plan:
@@ -102,7 +102,8 @@ def result(job: Job, value: float, **changes: Any) -> dict[str, Any]:
         "density": 0.5 ** (job.round or 0) if job.control != "reversed" else 1 - 0.5 ** (job.round or 0),
         "control": job.control or "ticket", "protocol": "pretrain" if search else "linear", "ticket": ticket_of(job),
         "mask_digest": "b" * 64,
-        "source": None, "flags": [], "details": {"labels": 40}, "seconds": 1.5, "device": "cpu", "threads": 1, "commit": "c" * 40,
+        "source": dict(job.source) if job.source else None, "flags": [],
+        "details": {"labels": 40}, "seconds": 1.5, "device": "cpu", "threads": 1, "commit": "c" * 40,
         "versions": {"python": "3.11", "torch": "2.11"}, **changes,
     }  # fmt: skip
 
@@ -114,17 +115,19 @@ def write_done(job: Job, value: float, **changes: Any) -> None:
     (job.run / "run.json").write_text(json.dumps({"format": 1, "status": "done"}))
 
 
-def write_ticket(path: Path, density: float, seed: int, round_: int) -> None:
-    """Write a ticket without weights: in every tensor, the first weights are kept."""
-    kept = {name: round(density * int(np.prod(shape))) for name, shape in SHAPES.items()}
-    bits = {name: np.arange(np.prod(shape)) < kept[name] for name, shape in SHAPES.items()}
+def write_ticket(
+    path: Path, density: float, seed: int, round_: int, *, shift: int = 0, shapes: dict[str, list[int]] = SHAPES
+) -> None:
+    """Write a ticket without weights: in every tensor, the weights from place `shift` on are kept, around its end."""
+    kept = {name: round(density * int(np.prod(shape))) for name, shape in shapes.items()}
+    bits = {name: np.roll(np.arange(np.prod(shape)) < kept[name], shift) for name, shape in shapes.items()}
     packed = {f"mask/{name}": np.packbits(bit, bitorder="little") for name, bit in bits.items()}
     stored = {name: StoredTensor("U8", value.shape, memoryview(value.tobytes())) for name, value in packed.items()}
     origin = dict.fromkeys(["folder", "objective", "data", "split", "recipe", "config", "run", "importer"], "toy")
     header: dict[str, Any] = {
-        "format": 1, "mask_digest": stored_mask_digest({name[5:]: value for name, value in stored.items()}, SHAPES),
+        "format": 1, "mask_digest": stored_mask_digest({name[5:]: value for name, value in stored.items()}, shapes),
         "arch": {"name": "toy", "stem": "3x3", "in_chans": 3, "variant": None}, "scope": {"include": [], "exclude": []},
-        "shapes": SHAPES, "kept": kept, "density": sum(kept.values()) / sum(int(np.prod(shape)) for shape in SHAPES.values()),
+        "shapes": shapes, "kept": kept, "density": sum(kept.values()) / sum(int(np.prod(shape)) for shape in shapes.values()),
         "origin": {**origin, "seed": seed, "round": round_}, "parent": None, "rewind": {"to": "round0", "at": None},
         "weights": {"embedded": False, "file": None, "sha256": None}, "scores": None,
         "input": dict.fromkeys(["size", "channels", "range", "mean", "std", "interpolation"]),
@@ -134,14 +137,14 @@ def write_ticket(path: Path, density: float, seed: int, round_: int) -> None:
     save_file(packed, path, metadata={"ticket": canonical_json(header)})
 
 
-def write_search(job: Job, values: list[float]) -> None:
+def write_search(job: Job, values: list[float], *, shift: int = 0, **changes: Any) -> None:
     """Write what a finished search leaves: a round per value."""
     for number, value in enumerate(values):
         folder = job.run / f"round_{number:02d}"
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(result(job, value, density=0.5**number, control="ticket")))
-        write_ticket(folder / "ticket.safetensors", 0.5**number, job.seed, number)
-    write_done(job, values[-1], density=0.5 ** (len(values) - 1))
+        (folder / "result.json").write_text(json.dumps(result(job, value, density=0.5**number, control="ticket", **changes)))
+        write_ticket(folder / "ticket.safetensors", 0.5**number, job.seed, number, shift=shift)
+    write_done(job, values[-1], density=0.5 ** (len(values) - 1), **changes)
 
 
 VALUES = {
@@ -213,3 +216,84 @@ def rewrite() -> Any:
 @pytest.fixture
 def values() -> dict[tuple[str, int], tuple[float, ...]]:
     return dict(VALUES)
+
+
+SOURCES: dict[str, Any] = {
+    "searches": {
+        name: {"folder": "ToySearch", "recipe": "toy", "rounds": 2, "set": {"method": name}}
+        for name in ("simclr", "moco", "labels")
+    },
+    "transfers": {
+        "linear": {
+            "folder": "ToyTask",
+            "recipe": "toy",
+            "from": ["simclr", "moco", "labels"],
+            "arms": {"ticket": [1, 2], "dense": [0], "random": [2]},
+            "more": {"simclr": {"random": [1], "scratch": [0]}},
+        }
+    },
+}
+"""Changes that make the toy study one of three sources."""
+
+LEVELS = {
+    "simclr": {("dense", 0): (0.60, 0.64, 0.59), ("ticket", 1): (0.61, 0.66, 0.63), ("ticket", 2): (0.55, 0.60, 0.57)},
+    "moco": {("dense", 0): (0.58, 0.65, 0.57), ("ticket", 1): (0.511, 0.560, 0.529), ("ticket", 2): (0.50, 0.55, 0.52)},
+    "labels": {("dense", 0): (0.70, 0.71, 0.74), ("ticket", 1): (0.68, 0.60, 0.66), ("ticket", 2): (0.40, 0.52, 0.61)},
+}
+SHIFTS = {"simclr": (0, 1, 2), "moco": (0, 2, 5), "labels": (4, 8, 20)}
+
+
+@pytest.fixture(scope="session")
+def source_jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, ...]:
+    """The jobs of the toy study with three sources."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("sources")
+        patch.chdir(root)
+        return Toys(root).plan(**SOURCES).jobs
+
+
+def _write_sources(toys: Toys, jobs: tuple[Job, ...]) -> Plan:
+    for job in jobs:
+        if job.kind == "search":
+            write_search(job, [0.8, 0.7 + 0.01 * job.seed, 0.6], shift=SHIFTS[job.entry][job.seed])
+        elif job.kind == "floor":
+            write_done(job, 0.45 + 0.01 * job.seed, density=1.0)
+        else:
+            level = LEVELS[job.entry.partition(".")[2]].get((job.control or "", job.round or 0), (0.40, 0.42, 0.44))
+            write_done(job, level[job.seed])
+    return Plan(load_study(toys.study(**SOURCES)), toys.out, tuple(replace(job, status="done") for job in jobs))
+
+
+@pytest.fixture
+def written_sources(toys: Toys, source_jobs: tuple[Job, ...]) -> Plan:
+    """The toy study of three sources with every result written by hand."""
+    return _write_sources(toys, source_jobs)
+
+
+@pytest.fixture(scope="session")
+def reported_sources(tmp_path_factory: pytest.TempPathFactory, source_jobs: tuple[Job, ...]) -> Reported:
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("reported_sources")
+        patch.chdir(root)
+        plan = _write_sources(Toys(root), source_jobs)
+        report = write_report(plan)
+        return Reported(plan, root, report, (plan.folder / "report.html").read_text())
+
+
+@pytest.fixture
+def planned_sources(toys: Toys, source_jobs: tuple[Job, ...]) -> Plan:
+    """The toy study of three sources before anything ran."""
+    return Plan(load_study(toys.study(**SOURCES)), toys.out, source_jobs)
+
+
+@pytest.fixture
+def other_ticket() -> Any:
+    """Return what writes a ticket of another architecture."""
+    return lambda path, seed, round_: write_ticket(
+        path, 0.5**round_, seed, round_, shapes={"layer1.0.conv1.weight": [4, 4, 1, 1]}
+    )
+
+
+@pytest.fixture
+def source_levels() -> dict[str, dict[tuple[str, int], tuple[float, ...]]]:
+    return {source: dict(levels) for source, levels in LEVELS.items()}

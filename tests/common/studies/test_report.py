@@ -89,7 +89,7 @@ def test_the_page_needs_nothing_from_outside(reported):
     assert set(re.findall(r"url\(([^)]*)\)", page)) <= {f"#{found}" for found in re.findall(r'id="([^"]+)"', page)}
     identifiers = re.findall(r'\bid="([^"]+)"', page)
     assert len(identifiers) == len(set(identifiers))
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert "<script" not in page
 
 
@@ -185,10 +185,33 @@ def test_text_from_files_is_escaped(toys, written, rewrite):
     assert "<b>bold" not in _page(written)
 
 
+def test_alarms_of_rounds_stand_at_the_top(written, rewrite):
+    for seed, flags in ((0, ["at_chance"]), (2, ["at_chance", "layer_collapsed"])):
+        file = written.of("find")[seed].run / "round_02" / "result.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "flags": flags}))
+    page = _page(written)
+    top, _, rest = _words(page).partition("How to read this page")
+    collapsed = "layer_collapsed: a prunable tensor has no weight left, so nothing passes through it"
+    chance = "at_chance: the features are no better than chance, or have collapsed to a point"
+    assert f"Alarm: find, round 2 (seeds 0, 2): {chance}." in top
+    assert f"Alarm: find, round 2 (seed 2): {collapsed}." in top
+    assert f"find/seed0/round_02 find/seed2/round_02 {chance}" in rest
+
+
+def test_a_note_of_many_runs_is_one_line(written, rewrite, values):
+    for job in written.of("linear"):
+        if job.control == "random":
+            rewrite(job, values["random", job.round][job.seed], flags=["control_less_trained"])
+    text = _words(_page(written))
+    said = "control_less_trained: the control's weights were trained for less than the ticket's, so it is at a disadvantage"
+    assert text.count(said) == 1
+    assert "flagged 6 runs" in text
+
+
 def test_figures_are_png_files_and_show_the_layers_in_order(reported):
     page = reported.page
     names = {file.name for file in (reported.folder / "figures").iterdir()}
-    assert names == {"transfer_linear.png", "search_find.png", "layers_find.png"}
+    assert names == {"transfer_linear.png", "searches.png", "layers_find.png", "overlap.png"}
     assert all((reported.folder / "figures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
     assert page.index("layer2.0.conv1") < page.index("layer10.0.conv1")
 

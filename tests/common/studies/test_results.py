@@ -46,6 +46,10 @@ def test_missing_failed_and_unfinished_runs_are_named(written):
         ({"folder": "Other"}, "as the study asks"),
         ({"seed": {"ticket": 0, "task": 9}}, "task seed 0, as the study asks"),
         ({"seconds": -1}, "a number >= 0"),
+        (
+            {"source": {"folder": "ToySearch", "recipe": "odd", "seed": 0, "round": 0}},
+            "'recipe': 'toy', 'seed': 0, 'round': 0}, as",
+        ),
     ],
 )
 def test_damaged_results_are_named_and_left_out(written, rewrite, changes, said):
@@ -84,4 +88,15 @@ def test_what_was_measured_differently_is_never_averaged(written, rewrite, chang
 def test_flags_become_notes(written, rewrite):
     job = written.of("linear")[0]
     rewrite(job, flags=["input_mismatch"])
-    assert read_results(written).notes == (Note("flagged", job.id, "input_mismatch"),)
+    said = "input_mismatch: the weights expect another input than they were given, which was accepted"
+    assert read_results(written).notes == (Note("flagged", job.id, said),)
+    rewrite(job, flags=["of_the_future"])
+    assert read_results(written).notes == (Note("flagged", job.id, "of_the_future"),)
+
+
+def test_flags_of_rounds_become_notes(written):
+    file = written.of("find")[1].run / "round_02" / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "flags": ["at_chance"]}))
+    (note,) = read_results(written).notes
+    assert (note.kind, note.job) == ("flagged", "find/seed1/round_02")
+    assert note.text == "at_chance: the features are no better than chance, or have collapsed to a point"

@@ -47,6 +47,28 @@ def test_a_study_is_read(tmp_path, study_tree):
     assert [entry.name for entry in study.entries] == ["find", "linear", "pixels"]
 
 
+def test_a_transfer_from_several_searches_is_one_transfer_for_each(tmp_path, study_tree):
+    find = study_tree["searches"]["find"]
+    study_tree["searches"] = {"find": find, "other": {**find, "rounds": 1}}
+    arms = {"ticket": [1], "dense": [0]}
+    more = {"find": {"ticket": [2], "random": [2, 1]}}
+    study_tree["transfers"]["linear"] |= {"from": ["find", "other"], "arms": arms, "more": more}
+    study_tree["expected"] = {"linear": {"seconds": 3}}
+    file = tmp_path / "name.yaml"
+    file.write_text(yaml.safe_dump(study_tree, sort_keys=False))
+    study = load_study(file)
+    assert [(transfer.name, transfer.written, transfer.source) for transfer in study.transfers] == [
+        ("linear.find", "linear", "find"),
+        ("linear.other", "linear", "other"),
+    ]
+    assert [transfer.arms for transfer in study.transfers] == [
+        (("ticket", (1, 2)), ("dense", (0,)), ("random", (1, 2))),
+        (("ticket", (1,)), ("dense", (0,))),
+    ]
+    assert {name: [transfer.source for transfer in of] for name, of in study.tasks.items()} == {"linear": ["find", "other"]}
+    assert study.expected == {"linear": 3.0, "linear.find": 3.0, "linear.other": 3.0}
+
+
 def test_the_studies_of_the_repository_are_read():
     files = sorted((ROOT / "studies").glob("*.yaml"))
     assert files
@@ -71,6 +93,13 @@ def test_the_studies_of_the_repository_are_read():
         (("searches", "bad name"), {}, "must be letters"),
         (("searches", "pixels"), {"folder": "A", "recipe": "b", "rounds": 1}, "pixels is used twice"),
         (("transfers", "linear", "from"), "nothing", "unknown search 'nothing'; known searches are find"),
+        (("transfers", "linear", "from"), ["find", "nothing"], "unknown search 'nothing'; known searches are find"),
+        (("transfers", "linear", "from"), ["find", "find"], "expected different searches"),
+        (("transfers", "linear", "from"), [], "expected different searches"),
+        (("transfers", "linear", "from"), {"find": 1}, "unknown search {'find': 1}"),
+        (("transfers", "linear", "more"), {"nothing": {"ticket": [1]}}, "'nothing' is not in from; these are find"),
+        (("transfers", "linear", "more"), {"find": {"ticket": [0, 2]}}, "more.find.ticket: round 2 is in arms already"),
+        (("transfers", "linear", "more"), {"find": {"one_shot": [3]}}, "round 3, but the search find ends with round 2"),
         (("transfers", "linear", "arms", "rnadom"), [1], "unknown control 'rnadom'; known controls are ticket, dense"),
         (("transfers", "linear", "arms", "ticket"), [3], "round 3, but the search find ends with round 2"),
         (("transfers", "linear", "arms"), {}, "no arms"),

@@ -1,0 +1,12 @@
+"""What the flags of results mean: one sentence each, for whoever prints them. Imports nothing."""
+
+from __future__ import annotations
+
+FLAGS: dict[str, str] = {
+    "layer_collapsed": "a prunable tensor has no weight left, so nothing passes through it",
+    "at_chance": "the features are no better than chance, or have collapsed to a point",
+    "source_saw_target": "the source was trained on labels of the target's classes; nothing is concluded",
+    "source_saw_images": "the source was trained on images of the target's classes, without labels",
+    "input_mismatch": "the weights expect another input than they were given, which was accepted",
+    "control_less_trained": "the control's weights were trained for less than the ticket's, so it is at a disadvantage",
+}
