@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from common.canonical import Rules
 from common.config import KeepConfig, LabelledDataConfig, RunConfig, StartConfig, TicketConfig, option, require
 from common.data.augment_config import AugmentConfig
 
@@ -39,6 +40,25 @@ class EvaluationConfig:
 @dataclass(frozen=True)
 class DownstreamConfig(RunConfig):
     """A classification task from a ticket or a control."""
+
+    RULES: ClassVar[Rules] = Rules(
+        forms={
+            "linear.l2": lambda c: sorted(c.linear.l2),
+            "keep.trained": lambda c: "none" if c.keep.trained == "none" else "last",
+        },
+        unused=(
+            ("optim.*", lambda c: c.protocol == "linear"),
+            ("augment.*", lambda c: c.protocol == "linear"),
+            ("train.epochs", lambda c: c.protocol == "linear"),
+            ("train.batch_size", lambda c: c.protocol == "linear"),
+            ("train.accumulate", lambda c: c.protocol == "linear"),
+            ("train.channels_last", lambda c: c.protocol == "linear"),
+            ("train.compile", lambda c: c.protocol == "linear"),
+            ("select", lambda c: c.protocol == "linear"),
+            ("linear.*", lambda c: c.protocol == "full"),
+            ("linear.folds", lambda c: len(c.linear.l2) == 1),
+        ),
+    )
 
     data: LabelledDataConfig = option(LabelledDataConfig, "which images, and how many labels")
     protocol: Literal["full", "linear"] = option(

@@ -1,7 +1,8 @@
-"""The configuration groups that folders compose, as frozen dataclasses, and a configuration's identity.
+"""The configuration groups that folders compose, as frozen dataclasses.
 
 A folder's schema is a frozen dataclass whose fields are these groups and its own; `common.cli` fills it from recipe, files and
-flags. Every field is declared with `option`, which carries its help text and whether it is part of what a run *is*.
+flags. Every field is declared with `option`, which carries its help text and whether it is part of what a run *is*
+(`common.canonical` says which values of it are the same run).
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from common.errors import InputError
-from common.files import canonical_json, sha256_bytes
-
-CONFIG_VERSION = 1
 
 
 def option(default: Any, help: str, *, identity: bool = True) -> Any:
@@ -117,6 +115,11 @@ class OptimConfig:
         if self.schedule == "multistep":
             require(bool(self.milestones), "optim.milestones", list(self.milestones), "at least one duration for multistep")
 
+    @property
+    def decays_norms(self) -> bool:
+        """Whether norms and biases decay: what `decay_norms` says or, where it is null, stands for."""
+        return self.name == "sgd" if self.decay_norms is None else self.decay_norms
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -166,6 +169,10 @@ class PruneConfig:
         require(0 < self.rate < 1, "prune.rate", self.rate, "a fraction in (0, 1)")
         require(self.epochs is None or self.epochs >= 1, "prune.epochs", self.epochs, "an integer >= 1, or null")
 
+    def round_epochs(self, train: TrainConfig) -> int:
+        """Return the epochs of every round after round 0: what `epochs` says or, where it is null, stands for."""
+        return train.epochs if self.epochs is None else self.epochs
+
 
 @dataclass(frozen=True)
 class RewindConfig:
@@ -183,6 +190,10 @@ class RewindConfig:
             self.step,
             "a duration if, and only if, rewind.to is step",
         )
+
+    def point(self, start: StartConfig) -> str:
+        """Return the rewind point: what `to` says or, where it is null, stands for."""
+        return self.to or ("round0" if start.weights is None else "pretrained")
 
 
 @dataclass(frozen=True)
@@ -208,6 +219,21 @@ class TicketConfig:
     stem: Literal["same", "fresh"] = option(
         "same", "fresh: keep this model's own random stem, which may then differ from the ticket's"
     )
+
+    def arm(self, start_weights: str | None) -> str:
+        """Return the control, of the ticket or without one: what `control` says or, where it is null, stands for."""
+        if self.control is not None:
+            return self.control
+        return "ticket" if self.file is not None else "scratch" if start_weights is None else "dense"
+
+    def statistics(self, protocol: str) -> Literal["reestimate", "stored"]:
+        """Return how the backbone gets its norm statistics: what `norm_statistics` says or, where it is null, stands for.
+
+        Rewound weights carry the dense network's, which a masked network must replace before it is judged frozen.
+        """
+        if self.norm_statistics is not None:
+            return self.norm_statistics
+        return "reestimate" if protocol != "full" and self.weights == "rewind" else "stored"
 
 
 @dataclass(frozen=True)
@@ -282,14 +308,6 @@ def from_tree(schema: type, tree: Mapping[str, Any]) -> Any:
     if unknown:
         raise InputError(f"the recorded configuration has an unknown field {unknown[0]!r}; it was written by another version")
     return schema(**values)
-
-
-def config_hash(folder: str, config: Any) -> str:
-    """Return the identity of a configuration: 12 hex digits of SHA-256 over [version, folder, identity fields].
-
-    A configuration that names a ticket must have it replaced by its reference first (`common.training.identity`).
-    """
-    return sha256_bytes(canonical_json([CONFIG_VERSION, folder, as_tree(config, identity_only=True)]).encode())[:12]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,18 @@ def steps(duration: str, steps_per_epoch: int) -> int:
     Raises:
         InputError: the text has no unit or no whole number.
     """
+    count, unit = _parse(duration)
+    return count * steps_per_epoch if unit == "ep" else count
+
+
+def canonical_duration(duration: str) -> str:
+    """Return the one text of a duration: no needless zeros, and "0it" for none at all. Errors as `steps`."""
+    count, unit = _parse(duration)
+    return f"{count}{unit}" if count else "0it"
+
+
+def _parse(duration: str) -> tuple[int, str]:
     match = _PATTERN.fullmatch(duration.strip())
     if match is None:
         raise InputError(f"expected a duration such as 10ep (epochs) or 500it (optimizer steps), got {duration!r}")
-    count = int(match.group(1))
-    return count * steps_per_epoch if match.group(2) == "ep" else count
+    return int(match.group(1)), match.group(2)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from common.config import config_hash
+from common.canonical import config_hash
 from common.errors import InputError
 from common.files import read_json, sha256_file
 from common.tickets.header import read_header
@@ -24,7 +25,7 @@ def run_directory(invocation: Invocation) -> Path:
     """Return the directory of a run: OUT/FOLDER/RECIPE-HASH12/seed<ticket>-<task>.
 
     Raises:
-        InputError: the ticket's seed contradicts seed.ticket, or a ticket that no run wrote is missing.
+        InputError: the ticket's seed contradicts seed.ticket, a ticket that no run wrote is missing, or as `config_hash`.
     """
     config, reference, seed = invocation.config, None, None
     ticket_file = getattr(getattr(config, "ticket", None), "file", None)
@@ -34,10 +35,6 @@ def run_directory(invocation: Invocation) -> Path:
     weights = getattr(getattr(config, "start", None), "weights", None)
     if weights is not None:
         config = replace(config, start=replace(config.start, weights=_weights_reference(weights)))
-    data = getattr(config, "data", None)
-    if data is not None and data.name.partition(":")[0] == "folder" and data.root is not None:
-        named = f"{data.name}@{Path(data.root).expanduser().resolve()}"  # the folder is what names these images
-        config = replace(config, data=replace(data, name=named))
     own = _seed(config.seed.ticket, seed, ticket_file)
     name = f"{invocation.recipe}-{config_hash(invocation.folder, config)}"
     return Path(config.out) / invocation.folder / name / f"seed{own}-{config.seed.task}"
@@ -64,7 +61,9 @@ def _ticket_reference(file: str) -> tuple[str, int | None]:
 
     The seed is no part of the reference: seed k of a task transfers the ticket of search seed k, under one identity.
     """
-    match = _RUN_PATH.search(PurePath(file).as_posix())
+    # An absolute path names the run wherever this process stands; `..` is followed as the system does it, through links.
+    path = os.path.realpath(file) if ".." in PurePath(file).parts else os.path.abspath(file)
+    match = _RUN_PATH.search(PurePath(path).as_posix())
     if match is not None:
         return f"{match['run']}@{int(match['round'])}", int(match["ticket"])
     header = read_header(file)

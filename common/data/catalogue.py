@@ -48,7 +48,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set: what `--list` says of it, its classes (None: known once it is read), its input, SimCLR views and loader."""
+    """One data set: what `--list` says of it, its classes (None: named once it is read), its input, SimCLR views and loader.
+
+    `count` is the number of classes where they are not named here; None: known once it is read.
+    """
 
     description: str
     classes: tuple[str, ...] | None
@@ -56,6 +59,12 @@ class Entry:
     input: InputSpec
     views: AugmentConfig
     load: Callable[[Request], Dataset]
+    count: int | None = None
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; None where it is known once the set is read."""
+        return self.count if self.classes is None else len(self.classes)
 
 
 def _digits(request: Request) -> Dataset:
@@ -128,6 +137,7 @@ CATALOGUE: dict[str, Entry] = {
         _rgb(32, (0.5071, 0.4866, 0.4409), (0.2009, 0.1984, 0.2023)),
         CIFAR_VIEWS,
         _cifar100,
+        count=100,
     ),
     "folder": Entry(
         "any folder of images: train/CLASS/*, val/CLASS/*, test/CLASS/*, resized to data.size",

@@ -1,7 +1,7 @@
 """Fixed splits, class subsets and labelled subsets.
 
 A split belongs to the catalogue: its seed is the catalogue's, never a run's, and it is drawn over all images of a data set, so
-that every class subset and every folder sees the same images on the same side.
+that every class subset and every folder sees the same images on the same side. Names of subsets are read without torch.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from common.errors import InputError
 from common.randomness import derive_seed, generator
+
+if TYPE_CHECKING:
+    import torch
+
+MANY_CLASSES = 100_000
+"""More classes than a data set has, for names whose data set is not read."""
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -34,6 +39,8 @@ def stratified_split(labels: Sequence[int] | torch.Tensor, fractions: Mapping[st
     Raises:
         InputError: a share is not positive, or the shares do not sum to 1.
     """
+    import torch
+
     if not fractions or min(fractions.values()) <= 0 or abs(sum(fractions.values()) - 1) > 1e-9:
         raise InputError(f"shares of a split: got {dict(fractions)}, expected positive numbers that sum to 1")
     members: dict[int, list[int]] = {}
@@ -53,6 +60,8 @@ def stratified_split(labels: Sequence[int] | torch.Tensor, fractions: Mapping[st
 
 def split_hash(splits: Mapping[str, torch.Tensor]) -> str:
     """Return 16 hex digits of SHA-256 over each split's name and its original image indices, (N,) int64."""
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(splits):
         indices_N = splits[name].to("cpu", torch.int64).contiguous()
@@ -131,6 +140,8 @@ def labelled_subset(labels: torch.Tensor, count: int, seed: int) -> torch.Tensor
     Raises:
         InputError: `count` is not in [1, N].
     """
+    import torch
+
     if not 1 <= count <= len(labels):
         raise InputError(f"data.labels: {count} labels wanted, expected 1 to {len(labels)}, which is what the data set has")
     classes = labels.unique().tolist()

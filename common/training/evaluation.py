@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from common.canonical import config_hash
 from common.cli import Invocation
-from common.config import config_hash
 from common.data.datasets import Dataset
 from common.data.inputs import accept_input
 from common.data.loaders import DeviceImages

@@ -47,8 +47,7 @@ def build_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.
 def _without_norms(group: dict[str, Any], config: OptimConfig) -> list[dict[str, Any]]:
     """Split a group into weights, and norms and biases."""
     parameters = list(group["params"])
-    decays = config.decay_norms if config.decay_norms is not None else config.name == "sgd"
-    small = {"weight_decay": config.weight_decay if decays else 0.0}
+    small = {"weight_decay": config.weight_decay if config.decays_norms else 0.0}
     if config.name == "lars":
         small["adapt"] = False
     parts = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.durations import canonical_duration
 from common.files import sha256_file
 from common.tickets.mask import Mask
 from common.tickets.scope import Scope
@@ -85,7 +86,7 @@ def record_round(
 def _write_ticket(run: Run, records: Records, scope: Scope, mask: Mask, round_: int, rewind_to: str) -> Ticket:
     folder = run.round_path(round_)
     rewind_file = {"final": "rewind.safetensors" if round_ else "../scores.safetensors"}.get(rewind_to, "../rewind.safetensors")
-    config = run.record["config"]
+    step = run.invocation.config.rewind.step
     origin = {
         "folder": run.invocation.folder,
         "objective": records.objective,
@@ -102,7 +103,7 @@ def _write_ticket(run: Run, records: Records, scope: Scope, mask: Mask, round_: 
         arch=records.arch,
         scope={"include": list(scope.include), "exclude": list(scope.exclude)},
         origin=origin,
-        rewind={"to": rewind_to, "at": config["rewind"]["step"]},
+        rewind={"to": rewind_to, "at": step if step is None else canonical_duration(step)},
         input=records.input,
         scores=_reference(folder, "../scores.safetensors"),
     )

@@ -64,7 +64,7 @@ class Search:
     @property
     def rewind_to(self) -> str:
         """The rewind point: pretrained if a file of weights is given, else round0, unless the recipe says otherwise."""
-        return self.config.rewind.to or ("pretrained" if self.config.start.weights else "round0")
+        return self.config.rewind.point(self.config.start)
 
     def span(self, round_: int) -> Span:
         """The steps of a round. Given weights are not trained in round 0; `step` resumes round 0's schedule behind its step."""
@@ -84,7 +84,7 @@ def round_steps(config: SearchConfig, steps_per_epoch: int, round_: int) -> tupl
         if not 0 <= first < last:
             raise InputError(f"rewind.step: got {config.rewind.step} ({first} steps), expected less than round 0 ({last} steps)")
         return first, last
-    return 0, (config.prune.epochs or config.train.epochs) * steps_per_epoch
+    return 0, config.prune.round_epochs(config.train) * steps_per_epoch
 
 
 def check_search(task: Task, config: SearchConfig) -> None:

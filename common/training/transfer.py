@@ -11,7 +11,7 @@ from torch import nn
 from common.config import TicketConfig
 from common.data.datasets import Dataset
 from common.data.inputs import accept_input
-from common.data.splits import base_name, parse_classes
+from common.data.splits import MANY_CLASSES, base_name, parse_classes
 from common.errors import InputError
 from common.models.start import load_start_weights_, read_start_weights
 from common.tickets.controls import FRESH, START, control_mask, find_control
@@ -20,7 +20,6 @@ from common.tickets.ticket import Ticket, apply, load_ticket
 from common.tickets.weights_file import NetworkState
 
 LABELLED_OBJECTIVES = ("supervised",)
-MANY_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def start_(
     if config.file is None:
         return _without_ticket(backbone, config, start_weights, dataset, accept_mismatch, protocol)
     ticket = load_ticket(config.file)
-    name = config.control or "ticket"
+    name = config.arm(start_weights)
     control = find_control(name)
     if (control.weights == START) != (start_weights is not None):
         needs = "needs start.weights" if control.weights == START else "takes no start.weights; only mask_only does"
@@ -100,7 +99,7 @@ def start_(
     else:
         flags += accept_input(config.file, ticket.header["input"], dataset.input, accept_mismatch=accept_mismatch)
         apply(ticket, mask, backbone, weights=_weights(ticket, name, config), stem=config.stem)
-    return Start(name, mask, ticket, _statistics(config, protocol), flags)
+    return Start(name, mask, ticket, config.statistics(protocol), flags)
 
 
 def _weights(ticket: Ticket, control: str, config: TicketConfig) -> NetworkState:
@@ -114,12 +113,12 @@ def _without_ticket(
     backbone: nn.Module, config: TicketConfig, start_weights: str | None, dataset: Dataset, accept_mismatch: bool, protocol: str
 ) -> Start:
     """Start densely: from a file of weights, or from the fresh random ones."""
-    name = "dense" if start_weights is not None else "scratch"
-    if config.control not in (None, name):
-        find_control(config.control)
-        raise InputError(f"ticket.control {config.control} needs a ticket; name one with --ticket.file FILE")
+    name = config.arm(start_weights)
+    if name != ("scratch" if start_weights is None else "dense"):
+        find_control(name)
+        raise InputError(f"ticket.control {name} needs a ticket; name one with --ticket.file FILE")
     flags = _fill_from_file(backbone, start_weights, dataset, accept_mismatch) if start_weights is not None else ()
-    return Start(name, None, None, _statistics(config, protocol), flags)
+    return Start(name, None, None, config.statistics(protocol), flags)
 
 
 def _fill_from_file(backbone: nn.Module, path: str, dataset: Dataset, accept_mismatch: bool) -> tuple[str, ...]:
@@ -127,13 +126,6 @@ def _fill_from_file(backbone: nn.Module, path: str, dataset: Dataset, accept_mis
     flags = accept_input(path, weights.input, dataset.input, accept_mismatch=accept_mismatch)
     load_start_weights_(backbone, weights, path)
     return flags
-
-
-def _statistics(config: TicketConfig, protocol: str) -> str:
-    """Rewound weights carry the dense network's statistics, which a masked network must replace before it is judged frozen."""
-    if config.norm_statistics is not None:
-        return config.norm_statistics
-    return "reestimate" if protocol != "full" and config.weights == "rewind" else "stored"
 
 
 def _flags(ticket: Ticket, dataset: Dataset) -> tuple[str, ...]:

@@ -19,11 +19,15 @@ def directory(command: Command, *words: str) -> Path:
     return run_directory(resolve(command, list(words)))
 
 
-def test_the_hash_is_sha256_of_version_folder_and_identity_fields() -> None:
+def test_the_hash_is_sha256_of_version_folder_and_what_the_run_is() -> None:
     invocation = resolve(SIMCLR, ["--seed.ticket=3", "--seed.task=4"])
     left_out = {"seed", "out"}
     inner = {("data", "root"), ("data", "download"), ("train", "device"), ("train", "threads"), ("train", "checkpoint_every")}
-    inner |= {("train", "log_every"), ("log", "tensorboard"), ("log", "progress")}
+    inner |= {("train", "log_every"), ("log", "tensorboard"), ("log", "progress"), ("prune", "on_alarm")}
+    # SGD with a cosine on plain digits: nothing reads these
+    inner |= {("optim", name) for name in ("betas", "eps", "trust_coefficient", "milestones", "gamma")}
+    inner |= {("augment", "blur_sigma"), ("augment", "blur_kernel")}
+    stands_for = {("data", "size"): 16, ("model", "stem"): "native", ("optim", "decay_norms"): True, ("rewind", "to"): "round0"}
 
     def values(config: object, group: str = "") -> dict:
         tree = {}
@@ -33,10 +37,11 @@ def test_the_hash_is_sha256_of_version_folder_and_identity_fields() -> None:
             if hasattr(value, "__dataclass_fields__"):
                 tree[name] = {} if name in left_out else values(value, name)
             else:
+                value = stands_for.get((group, name), value)
                 tree[name] = list(value) if isinstance(value, tuple) else value
         return tree
 
-    text = json.dumps([1, "SimCLR", values(invocation.config)], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps([2, "SimCLR", values(invocation.config)], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     expected = hashlib.sha256(text.encode()).hexdigest()[:12]
     assert run_directory(invocation) == Path(f"runs/SimCLR/digits-{expected}/seed3-4")
 
@@ -65,6 +70,26 @@ def test_a_ticket_enters_by_run_and_round_before_it_exists() -> None:
     other_seed = directory(DOWNSTREAM, f"--ticket.file={directory(SIMCLR, '--seed.ticket=3')}/round_05/ticket.safetensors")
     assert (other_seed.parent, other_seed.name) == (found.parent, "seed3-0")
     assert directory(DOWNSTREAM, f"--ticket.file={search}/round_06/ticket.safetensors").parent != found.parent
+
+
+def test_a_ticket_is_the_same_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / directory(SIMCLR, "--seed.ticket=2")
+    (run / "round_05").mkdir(parents=True)
+    found = directory(DOWNSTREAM, f"--ticket.file={run}/round_05/ticket.safetensors")
+    assert directory(DOWNSTREAM, f"--ticket.file={run}/../seed2-0/round_04/../round_05/ticket.safetensors") == found
+    for there, file in ((run, "round_05/ticket.safetensors"), (run / "round_05", "./ticket.safetensors")):
+        monkeypatch.chdir(there)
+        assert directory(DOWNSTREAM, f"--ticket.file={file}") == found
+
+
+def test_what_is_behind_a_link_and_back_is_named_by_where_it_is(tmp_path: Path) -> None:
+    """LINK/.. is the folder that the link's target lies in: here another run's."""
+    run, other = (tmp_path / directory(SIMCLR, f"--prune.rate={rate}") for rate in (0.3, 0.4))
+    (other / "round_05").mkdir(parents=True)
+    run.mkdir(parents=True)
+    (run / "link").symlink_to(other / "round_05")
+    expected = directory(DOWNSTREAM, f"--ticket.file={other}/round_05/ticket.safetensors")
+    assert directory(DOWNSTREAM, f"--ticket.file={run}/link/../round_05/ticket.safetensors") == expected
 
 
 def test_a_ticket_that_moved_out_of_its_run_enters_by_its_digest(small_search: Path, tmp_path: Path) -> None:
