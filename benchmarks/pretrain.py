@@ -35,7 +35,7 @@ from common.training.pretraining import BuildTask, Setting
 from common.training.pretraining_task import PretrainingTask
 from common.training.views import Batch, TrainViews
 from SimCLR.main import COMMAND as SIMCLR
-from SimCLR.search import build_task as build_simclr
+from SimCLR.task import build_task as build_simclr
 
 VALIDATION = 256
 
@@ -110,7 +110,10 @@ def _measure(case: Case, repeats: int, folder: Path, ratios: dict[str, float], o
     images = case.epochs * ours.steps_per_epoch * config.train.batch_size
     ratios[case.name] = median_ratio(seconds["lightly"], seconds["ours"])
     limit = median_ratio(seconds["step"], seconds["ours"])
-    (ratios if case.device.type == "cuda" else other)["step_limit" if case.device.type == "cuda" else f"{case.name}_limit"] = limit
+    if case.device.type == "cuda":
+        ratios["step_limit"] = limit
+    else:
+        other[f"{case.name}_step_limit"] = limit
     for part, times in seconds.items():
         other[f"{case.name}_{part}_per_s"] = images / statistics.median(times)
     other[f"{case.name}_lightly_workers"] = workers
