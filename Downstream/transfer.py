@@ -22,7 +22,7 @@ from common.tickets.weights_file import NetworkState, save_weights
 from common.training.checkpoint import load_checkpoint
 from common.training.distributed import broadcast
 from common.training.frozen import features_of, normalised_batches
-from common.training.logs import Log
+from common.training.logs import open_log
 from common.training.loop import Span
 from common.training.pretraining import describe_data
 from common.training.progress import Progress
@@ -159,7 +159,7 @@ def _full(arm: Arm, task: ClassificationTask, run: Run) -> tuple[Network, dict[s
     task.prepare_(config.train)
     resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes else None)
     last, done = config.train.epochs * task.steps_per_epoch, resumed.step if resumed else 0
-    log = Log(run.path, resumed_at=(0, done), every=config.train.log_every, tensorboard=config.log.tensorboard)
+    log = open_log(run, (0, done))
     try:
         with Progress(run.name, last, done=done, show=config.log.progress and run.writes) as progress:
             train_span(

@@ -262,6 +262,10 @@ class LogConfig:
     """What is written for eyes."""
 
     tensorboard: bool = option(True, "write TensorBoard event files", identity=False)
+    wandb: bool = option(False, "write to Weights & Biases too (pip install wandb); WANDB_MODE=offline holds", identity=False)
+    wandb_project: str | None = option(
+        None, "project in Weights & Biases; null: WANDB_PROJECT, else pretraining-tickets", identity=False
+    )
     progress: bool = option(True, "show progress on the terminal", identity=False)
 
 

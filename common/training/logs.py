@@ -1,4 +1,4 @@
-"""Logs: losses read every n steps, metrics.jsonl, TensorBoard. Nothing here reads the device inside a step."""
+"""Logs: losses read every n steps, metrics.jsonl, TensorBoard, Weights & Biases. Nothing here reads the device inside a step."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from common.errors import RunError
 from common.files import write_text
 from common.training.distributed import is_first, mean_over_ranks
+from common.training.run import Run
+from common.training.wandb_run import WandbRun
 
 
 class MetricsFile:
@@ -56,20 +58,24 @@ def _is_before(line: str, position: tuple[int, int]) -> bool:
 
 
 class Log:
-    """What a run writes for eyes: metrics.jsonl always, TensorBoard if asked.
+    """What a run writes for eyes: metrics.jsonl always, TensorBoard and Weights & Biases if asked.
 
     Args:
         directory: the run directory.
         resumed_at: (round, step) of the checkpoint that the run goes on from.
         every: optimizer steps between two readings of the losses.
         tensorboard: write event files too.
+        wandb: takes the same values; closed with the log.
     """
 
-    def __init__(self, directory: Path, *, resumed_at: tuple[int, int], every: int, tensorboard: bool) -> None:
+    def __init__(
+        self, directory: Path, *, resumed_at: tuple[int, int], every: int, tensorboard: bool, wandb: WandbRun | None = None
+    ) -> None:
         self._metrics = MetricsFile(directory / "metrics.jsonl", resumed_at=resumed_at) if is_first() else None
         self._every = every
         self._pending: list[tuple[int, int, float, dict[str, Tensor]]] = []
         self._events = _event_writer(directory / "tensorboard") if tensorboard and is_first() else None
+        self._wandb = wandb
 
     def losses(self, round_: int, step: int, rate: float, losses: Mapping[str, Tensor]) -> None:
         """Remember a step's losses on the device; read them all every n steps.
@@ -112,6 +118,8 @@ class Log:
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"round_{round_:02d}/{name}", value, step)
+        if self._wandb is not None:
+            self._wandb.values(round_, step, values)
 
     def close(self) -> None:
         """Flush and close every file; losses that were not read are lost with the steps that they belong to."""
@@ -119,6 +127,15 @@ class Log:
             self._metrics.close()
         if self._events is not None:
             self._events.close()
+        if self._wandb is not None:
+            self._wandb.close()
+
+
+def open_log(run: Run, resumed_at: tuple[int, int]) -> Log:
+    """Open the logs that a run's configuration asks for; see `Log` and `WandbRun`."""
+    config = run.invocation.config
+    curves = WandbRun(run) if config.log.wandb and is_first() else None
+    return Log(run.path, resumed_at=resumed_at, every=config.train.log_every, tensorboard=config.log.tensorboard, wandb=curves)
 
 
 def _event_writer(directory: Path) -> Any:

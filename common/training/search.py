@@ -23,7 +23,7 @@ from common.tickets.weights_file import NetworkState, load_weights, save_weights
 from common.training.alarms import alarm_text
 from common.training.checkpoint import Checkpoint, load_checkpoint
 from common.training.distributed import broadcast, follow_first_, require_agreement, state_digest, world_size
-from common.training.logs import Log
+from common.training.logs import Log, open_log
 from common.training.loop import Span
 from common.training.progress import Progress
 from common.training.records import Records, record_round
@@ -154,7 +154,7 @@ def _begin(task: Task, config: SearchConfig, run: Run, records: Records) -> Iter
     lengths = [last - first for first, last in spans]
     done = sum(lengths[:round_]) + max(0, step - spans[round_][0])
     scope = find_scope(task.backbone, config.prune.include, config.prune.exclude)
-    log = Log(run.path, resumed_at=(round_, step), every=config.train.log_every, tensorboard=config.log.tensorboard)
+    log = open_log(run, (round_, step))
     try:
         with Progress(run.name, sum(lengths), done=done, show=config.log.progress and run.writes) as progress:
             s = Search(task, config, run, records, scope, log, progress, resumed)

@@ -12,6 +12,7 @@ from common.training.device import choose_device, threads
 from common.training.distributed import process_group
 from common.training.precision import float32_products
 from common.training.run import is_done, recorded_threads
+from common.training.wandb_run import check_wandb
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def session(invocation: Invocation) -> Iterator[torch.device | None]:
         The device, or None if the run is done already, which was said.
 
     Raises:
-        InputError: an unknown device, or one that is not there.
+        InputError: an unknown device, or one that is not there; logs that could not be written.
         RunError: another process of the run was lost inside the block.
     """
     train = invocation.config.train
@@ -30,5 +31,6 @@ def session(invocation: Invocation) -> Iterator[torch.device | None]:
         if is_done(invocation):
             yield None
             return
+        check_wandb(invocation.config.log)
         with threads(recorded_threads(invocation) or train.threads), float32_products(train.precision):
             yield device
