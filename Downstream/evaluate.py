@@ -14,7 +14,7 @@ import torch
 
 from common.cli import Invocation
 from common.config import from_tree
-from common.data.datasets import Dataset, load_data
+from common.data.datasets import Dataset, open_data
 from common.errors import InputError
 from common.files import read_json
 from common.metrics.knn import knn_accuracy
@@ -48,7 +48,7 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
     device = choose_device(config.train.device)
     with threads(config.train.threads):
         started = time.monotonic()
-        dataset = load_data(config.data.name, root=config.data.root, download=config.data.download, size=config.data.size)
+        dataset = open_data(config.data)
         if own:
             subject, outcome = _own_run(path, config, dataset, device)
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config import LabelledDataConfig
-from common.data.datasets import Dataset, Images
+from common.data.datasets import Dataset, Images, require_labels
+from common.data.file_images import FileImages
 from common.data.splits import labelled_subset
 from common.errors import InputError
 
@@ -19,8 +20,8 @@ class Labelled:
         validation: what may choose; None where every label is spent on training.
     """
 
-    train: Images
-    validation: Images | None
+    train: Images | FileImages
+    validation: Images | FileImages | None
 
     @property
     def count(self) -> int:
@@ -58,8 +59,9 @@ def labelled_images(dataset: Dataset, config: LabelledDataConfig, seed: int) -> 
         seed: the task's seed.
 
     Raises:
-        InputError: more labels are asked for than there are.
+        InputError: more labels are asked for than there are, or the training images have none.
     """
+    require_labels(dataset)
     if config.labels is None:
         return Labelled(dataset.train, dataset.validation)
     chosen = labelled_subset(dataset.train.labels, config.labels - config.validation_labels, seed)

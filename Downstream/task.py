@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.data.datasets import Dataset, Images
-from common.data.loaders import DeviceImages
+from common.data.file_images import FileImages
+from common.data.loaders import loader_of
 from common.metrics.accuracy import mean_per_class, top1
 from common.models.features import evaluating
 from common.models.heads import Network
@@ -42,7 +43,7 @@ class ClassificationTask(NetworkTask):
         super().__init__(network)
         self.config, self.dataset, self.device = config, dataset, device
         self.choosing = labelled.validation
-        images = DeviceImages(labelled.train, device)
+        images = loader_of(labelled.train, device)
         self.views = TrainViews(
             images, dataset.input, config.augment, config.train, seed=seed, views=1, order="task_order", stream="task_views"
         )
@@ -86,13 +87,9 @@ class ClassificationTask(NetworkTask):
         self._best = dict(state)
 
 
-def classify(network: nn.Module, images: Images, dataset: Dataset, device: torch.device) -> dict[str, float]:
+def classify(network: nn.Module, images: Images | FileImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """Return top-1 and mean per-class accuracy of a network's logits, in eval mode, fractions."""
-    resident = DeviceImages(images, device)
     with evaluating(network):
-        logits = [network(batch) for batch in normalised_batches(resident, dataset.input)]
-    logits_NK = torch.cat(logits)
-    return {
-        "top1": top1(logits_NK, resident.labels),
-        "mean_per_class": mean_per_class(logits_NK, resident.labels),
-    }
+        logits = [network(batch) for batch in normalised_batches(images, dataset.input, device)]
+    logits_NK, labels_N = torch.cat(logits), images.labels.to(device)
+    return {"top1": top1(logits_NK, labels_N), "mean_per_class": mean_per_class(logits_NK, labels_N)}

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from common.cli import Invocation
-from common.data.datasets import Dataset, Images, load_data
-from common.data.loaders import DeviceImages
+from common.data.datasets import Dataset, Images, open_data
+from common.data.file_images import FileImages
 from common.errors import InputError
 from common.models.backbones import build_backbone
 from common.models.features import reestimate_norm_statistics_
@@ -77,7 +77,7 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     Raises:
         InputError: bad input of any kind; see `common.training.transfer.start_`.
     """
-    dataset = load_data(config.data.name, root=config.data.root, download=config.data.download, size=config.data.size)
+    dataset = open_data(config.data)
     labelled = labelled_images(dataset, config.data, config.seed.task)
     if len(dataset.classes) < 2:
         raise InputError(f"data.name: {dataset.name} has one class, expected at least 2 to tell apart")
@@ -95,11 +95,11 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     )
     backbone.to(device)
     if start.norm_statistics == "reestimate":
-        reestimate_norm_statistics_(backbone, normalised_batches(DeviceImages(dataset.train, device), dataset.input, equal=True))
+        reestimate_norm_statistics_(backbone, normalised_batches(dataset.train, dataset.input, device, equal=True))
     return Arm(config, dataset, labelled, backbone, start, device)
 
 
-def chooser(labelled: Labelled, config: DownstreamConfig) -> Images | None:
+def chooser(labelled: Labelled, config: DownstreamConfig) -> Images | FileImages | None:
     """Return the images whose labels choose among L2 strengths; None where folds of the training labels do."""
     return labelled.validation if config.evaluation.split == "test" else None
 
@@ -139,7 +139,7 @@ def _linear(arm: Arm) -> tuple[Network, dict[str, Any]]:
     return Network(arm.backbone, fit.head.to(arm.device)), details
 
 
-def _features(arm: Arm, images: Images) -> torch.Tensor:
+def _features(arm: Arm, images: Images | FileImages) -> torch.Tensor:
     return features_of(arm.backbone, images, arm.dataset.input, arm.device)
 
 

@@ -40,12 +40,25 @@ class DataConfig:
     name: str = option("digits", "data set, with an optional class subset: digits, digits:0-5, cifar10:6-9")
     root: str | None = option(None, "folder that holds the data set", identity=False)
     download: bool = option(False, "fetch a torchvision data set that is not in data.root", identity=False)
-    size: int | None = option(None, "side in pixels that images of `folder` are resized to")
+    size: int | None = option(None, "side in pixels that images of `folder` (needed) and `imagenet` (null: 224) are read at")
+    storage: Literal["auto", "memory", "files"] = option(
+        "auto",
+        "memory: decode once, at data.size; files: crop from the whole image each time; auto: imagenet files, folder by size",
+    )
+    workers: int | None = option(
+        None,
+        "processes that read image files for each training process; null: its share of the cores, at most 16",
+        identity=False,
+    )
+    decode: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "what decodes the JPEGs of training views that stay in files; auto: cpu", identity=False
+    )
     accept_input_mismatch: bool = option(False, "use a ticket whose input specification differs; the result is flagged")
 
     def __post_init__(self) -> None:
         require(bool(self.name), "data.name", self.name, "the name of a data set (see --list)")
         require(self.size is None or self.size >= 1, "data.size", self.size, "a side in pixels, >= 1")
+        require(self.workers is None or self.workers >= 0, "data.workers", self.workers, "a number of processes >= 0, or null")
 
 
 @dataclass(frozen=True)

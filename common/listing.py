@@ -7,7 +7,8 @@ from common.models.names import OWN
 
 
 def list_data_and_backbones() -> str:
-    """Return the known data sets and backbones, a line each."""
-    data = [f"  {name:<16}{about}{'  (needs data.root)' if root else ''}" for name, about, root in describe_catalogue()]
-    models = [f"  {name:<16}{about}" for name, about in OWN.items()]
-    return "\n".join(["data sets", *data, "", "backbones", *models])
+    """Return the known data sets, each with where to get it, and the known backbones."""
+    data = [f"  {name:<18}{about}\n{'':20}from: {source}" for name, about, source in describe_catalogue()]
+    models = [f"  {name:<18}{about}" for name, about in OWN.items()]
+    heading = "data sets (NAME:0-4 is a subset of classes)"
+    return "\n".join([heading, *data, "", "backbones", *models])

@@ -22,12 +22,13 @@ _CACHED_PIXELS = 65_536
 
 
 @torch.no_grad()
-def apply(images_NCHW: torch.Tensor, parameters: Parameters) -> torch.Tensor:
+def apply(images_NCHW: torch.Tensor, parameters: Parameters, *, cropped: bool = False) -> torch.Tensor:
     """Make one view of every image, on the images' device and without waiting for it.
 
     Args:
         images_NCHW: uint8 in [0, 255], or float32 in [0, 1].
         parameters: of N views, from `draw`.
+        cropped: the images are the views' crops already, (N, C, S, S): do what follows the crop, from the flip on.
 
     Returns:
         float32 (N, C, S, S) in [0, 1].
@@ -46,12 +47,10 @@ def apply(images_NCHW: torch.Tensor, parameters: Parameters) -> torch.Tensor:
     portion = max(1, _CACHED_PIXELS // side**2) if images_NCHW.device.type == "cpu" else count
     # Half precision would cost visible gray levels: a caller's autocast ends here.
     with torch.autocast(images_NCHW.device.type, enabled=False):
-        if portion >= count:
-            return _augment(images_NCHW, parameters)
         views_NCSS = torch.empty(count, channels, side, side, device=images_NCHW.device)
-        for start in range(0, count, portion):
-            stop = start + portion
-            views_NCSS[start:stop] = _augment(images_NCHW[start:stop], parameters.part(start, stop))
+        for start in range(0, count, portion or 1):
+            part = slice(start, start + portion)
+            _augment_(views_NCSS[part], images_NCHW[part], parameters.part(start, start + portion), cropped)
     return views_NCSS
 
 
@@ -78,11 +77,14 @@ def two_views(
     return first, second
 
 
-def _augment(images_NCHW: torch.Tensor, parameters: Parameters) -> torch.Tensor:
-    """Make the views of one portion; indices are found on the CPU, from the drawn parameters."""
+def _augment_(views_NCSS: torch.Tensor, images_NCHW: torch.Tensor, parameters: Parameters, cropped: bool) -> None:
+    """Make the views of one portion, in place; indices are found on the CPU, from the drawn parameters."""
     drawn = (parameters.jitter, parameters.gray, parameters.blur)
     jittered_n, grayed_n, blurred_n = (drawn_N.nonzero().flatten() for drawn_N in drawn)
-    views_NCSS = _crop(images_NCHW, parameters)
+    if cropped:
+        _flip_(views_NCSS, images_NCHW, parameters.flip)
+    else:
+        _crop_(views_NCSS, images_NCHW, parameters)
     if len(jittered_n):
         jitter_(views_NCSS, jittered_n, parameters.order[jittered_n], parameters.factor[jittered_n])
     if len(grayed_n):
@@ -91,14 +93,23 @@ def _augment(images_NCHW: torch.Tensor, parameters: Parameters) -> torch.Tensor:
         index_n = to_device(blurred_n, views_NCSS.device)
         sharp_nCSS = views_NCSS.index_select(0, index_n)
         views_NCSS.index_copy_(0, index_n, blur(sharp_nCSS, parameters.sigma[blurred_n], parameters.blur_kernel))
-    return views_NCSS
 
 
-def _crop(images_NCHW: torch.Tensor, parameters: Parameters) -> torch.Tensor:
+def _flip_(views_NCSS: torch.Tensor, images_NCSS: torch.Tensor, flip_N: torch.Tensor) -> None:
+    """Copy images into the views, some of them mirrored."""
+    views_NCSS.copy_(images_NCSS)
+    flipped_n = to_device(flip_N.nonzero().flatten(), images_NCSS.device)
+    if len(flipped_n):
+        views_NCSS.index_copy_(0, flipped_n, images_NCSS.index_select(0, flipped_n).flip(-1).float())
+    if images_NCSS.dtype == torch.uint8:
+        views_NCSS.mul_(1 / 255)
+
+
+def _crop_(views_NCSS: torch.Tensor, images_NCHW: torch.Tensor, parameters: Parameters) -> None:
     height, width = images_NCHW.shape[2:]
     device = images_NCHW.device
     box_N4, flip_N = to_device(parameters.box, device), to_device(parameters.flip, device)
     rows_NSH, columns_NSW = crop_weights(box_N4, flip_N, height, width, parameters.size)
     if images_NCHW.dtype == torch.uint8:
         columns_NSW.mul_(1 / 255)
-    return resample(images_NCHW.float(), rows_NSH, columns_NSW).clamp_(0, 1)
+    views_NCSS.copy_(resample(images_NCHW.float(), rows_NSH, columns_NSW)).clamp_(0, 1)

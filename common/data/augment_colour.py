@@ -25,6 +25,9 @@ def jitter_(images_NCHW: torch.Tensor, chosen_n: torch.Tensor, order_nK: torch.T
         order_nK: int64 on the CPU, operations of the chosen images in order of application.
         factor_n4: float32 on the CPU, factors of the chosen images by operation.
     """
+    if len(chosen_n) == 1:
+        _jitter_one_(images_NCHW[int(chosen_n)].unsqueeze(0), order_nK[0].tolist(), factor_n4[0].tolist())
+        return
     device = images_NCHW.device
     sorted_operation_Kn, by_turn_Kn = order_nK.T.contiguous().sort(dim=1, stable=True)
     factor_Kn = factor_n4[by_turn_Kn, sorted_operation_Kn]
@@ -46,8 +49,18 @@ def jitter_(images_NCHW: torch.Tensor, chosen_n: torch.Tensor, order_nK: torch.T
     images_NCHW.index_copy_(0, indices[-1], images)
 
 
+def _jitter_one_(image_1CHW: torch.Tensor, order: list[int], factors: list[float]) -> None:
+    """Jitter one image in its own memory: large images come one at a time, and copying them costs as much as colouring them."""
+    for operation in order:
+        _OPERATIONS[operation](image_1CHW, image_1CHW.new_full((1, 1, 1, 1), factors[operation]))
+
+
 def gray_(images_NCHW: torch.Tensor, chosen_n: torch.Tensor) -> None:
     """Take the colour from some images of a batch in place; `chosen_n` is int64 on the CPU."""
+    if len(chosen_n) == 1:
+        image_1CHW = images_NCHW[int(chosen_n)].unsqueeze(0)
+        image_1CHW.copy_(_luma(image_1CHW))
+        return
     index_n = to_device(chosen_n, images_NCHW.device)
     luma_n1HW = _luma(images_NCHW.index_select(0, index_n))
     images_NCHW.index_copy_(0, index_n, luma_n1HW.expand(-1, 3, -1, -1))

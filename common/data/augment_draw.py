@@ -68,7 +68,7 @@ class Parameters:
 
 
 def draw(config: AugmentConfig, count: int, height: int, width: int, size: int, generator: torch.Generator) -> Parameters:
-    """Draw the parameters of `count` views.
+    """Draw the parameters of `count` views of images of one size.
 
     Args:
         config: what to draw.
@@ -81,17 +81,57 @@ def draw(config: AugmentConfig, count: int, height: int, width: int, size: int, 
     Raises:
         InputError: the views do not fit the padded image, or the blur's kernel does not fit the views.
     """
+    uniform_NU = draw_uniform(count, generator)
+    heights_N, widths_N = torch.full((count,), height), torch.full((count,), width)
+    return parameters(config, uniform_NU, draw_boxes(config, uniform_NU, heights_N, widths_N, size), size)
+
+
+def draw_uniform(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw all the randomness of `count` views: float64 (count, U), uniform in [0, 1)."""
+    return torch.rand(count, sum(_COLUMNS.values()), generator=generator, dtype=torch.float64)
+
+
+def draw_boxes(
+    config: AugmentConfig, uniform_NU: torch.Tensor, height_N: torch.Tensor, width_N: torch.Tensor, size: int
+) -> torch.Tensor:
+    """Turn uniform numbers into crops of images that may differ in size.
+
+    Args:
+        config: what to draw.
+        uniform_NU: from `draw_uniform`.
+        height_N: int64, of the source images, pixels.
+        width_N: int64.
+        size: side of the views, pixels.
+
+    Returns:
+        int64 (N, 4): top, left, height, width.
+
+    Raises:
+        InputError: the views do not fit the padded image.
+    """
+    u = _columns(uniform_NU)
+    if config.pad is None:
+        return _resized_crop(config, u["area"], u["ratio"], u["place"], torch.stack([height_N, width_N], dim=1))
+    return _padded_crop(config.pad, u["place"], torch.stack([height_N, width_N], dim=1), size)
+
+
+def parameters(config: AugmentConfig, uniform_NU: torch.Tensor, box_N4: torch.Tensor, size: int) -> Parameters:
+    """Turn uniform numbers into what is done to each view after its crop.
+
+    Args:
+        config: what to draw.
+        uniform_NU: from `draw_uniform`.
+        box_N4: the crops, from `draw_boxes`.
+        size: side of the views, pixels.
+
+    Raises:
+        InputError: the blur's kernel does not fit the views.
+    """
     if config.blur_probability > 0 and config.blur_kernel // 2 >= size:
         raise InputError(
             f"augment.blur_kernel: {config.blur_kernel} does not fit views of {size} px, expected at most {2 * size - 1}"
         )
-    total = sum(_COLUMNS.values())
-    columns = torch.rand(count, total, generator=generator, dtype=torch.float64).split(list(_COLUMNS.values()), dim=1)
-    u = dict(zip(_COLUMNS, columns, strict=True))
-    if config.pad is None:
-        box_N4 = _resized_crop(config, u["area"], u["ratio"], u["place"], height, width)
-    else:
-        box_N4 = _padded_crop(config.pad, u["place"], height, width, size)
+    u = _columns(uniform_NU)
     strengths = (config.brightness, config.contrast, config.saturation, config.hue)
     active = torch.tensor([operation for operation, strength in enumerate(strengths) if strength > 0], dtype=torch.int64)
     low, high = config.blur_sigma
@@ -109,40 +149,45 @@ def draw(config: AugmentConfig, count: int, height: int, width: int, size: int, 
     )
 
 
+def _columns(uniform_NU: torch.Tensor) -> dict[str, torch.Tensor]:
+    return dict(zip(_COLUMNS, uniform_NU.split(list(_COLUMNS.values()), dim=1), strict=True))
+
+
 def _resized_crop(
-    config: AugmentConfig, area_NA: torch.Tensor, ratio_NA: torch.Tensor, place_N2: torch.Tensor, height: int, width: int
+    config: AugmentConfig, area_NA: torch.Tensor, ratio_NA: torch.Tensor, place_N2: torch.Tensor, image_N2: torch.Tensor
 ) -> torch.Tensor:
     """Return boxes as torchvision's RandomResizedCrop: ten attempts at an area and a ratio, else the central crop."""
     (small, large), (narrow, wide) = config.crop_scale, config.crop_ratio
-    target_NA = height * width * (small + (large - small) * area_NA)
+    height_N1, width_N1 = image_N2.split(1, dim=1)
+    target_NA = height_N1 * width_N1 * (small + (large - small) * area_NA)
     aspect_NA = torch.exp(math.log(narrow) + (math.log(wide) - math.log(narrow)) * ratio_NA)
     width_NA, height_NA = torch.sqrt(target_NA * aspect_NA).round(), torch.sqrt(target_NA / aspect_NA).round()
-    fits_NA = (width_NA > 0) & (width_NA <= width) & (height_NA > 0) & (height_NA <= height)
+    fits_NA = (width_NA > 0) & (width_NA <= width_N1) & (height_NA > 0) & (height_NA <= height_N1)
     first_N1 = (fits_NA * torch.arange(_ATTEMPTS, 0, -1)).argmax(dim=1, keepdim=True)
     size_N2 = torch.cat([height_NA.gather(1, first_N1), width_NA.gather(1, first_N1)], dim=1).long()
-    room_N2 = torch.tensor([height, width]) - size_N2
-    corner_N2 = (place_N2 * (room_N2 + 1)).long()
+    corner_N2 = (place_N2 * (image_N2 - size_N2 + 1)).long()
     box_N4 = torch.cat([corner_N2, size_N2], dim=1)
-    return torch.where(fits_NA.any(dim=1, keepdim=True), box_N4, _central_box(config, height, width))
+    return torch.where(fits_NA.any(dim=1, keepdim=True), box_N4, _central_box(config, image_N2))
 
 
-def _central_box(config: AugmentConfig, height: int, width: int) -> torch.Tensor:
-    """Return the largest central box whose ratio is allowed, (4,)."""
+def _central_box(config: AugmentConfig, image_N2: torch.Tensor) -> torch.Tensor:
+    """Return the largest central boxes whose ratio is allowed, (N, 4)."""
     narrow, wide = config.crop_ratio
-    box_height, box_width = height, width
-    if width / height < narrow:
-        box_height = round(width / narrow)
-    elif width / height > wide:
-        box_width = round(height * wide)
-    return torch.tensor([(height - box_height) // 2, (width - box_width) // 2, box_height, box_width])
+    height_N, width_N = image_N2.double().unbind(dim=1)
+    ratio_N = width_N / height_N
+    box_height_N = torch.where(ratio_N < narrow, (width_N / narrow).round(), height_N)
+    box_width_N = torch.where(ratio_N > wide, (height_N * wide).round(), width_N)
+    size_N2 = torch.stack([box_height_N, box_width_N], dim=1).long()
+    return torch.cat([(image_N2 - size_N2) // 2, size_N2], dim=1)
 
 
-def _padded_crop(pad: int, place_N2: torch.Tensor, height: int, width: int, size: int) -> torch.Tensor:
-    """Return boxes of side `size` anywhere on the zero-padded image, in coordinates of the unpadded one."""
-    if size > min(height, width) + 2 * pad:
+def _padded_crop(pad: int, place_N2: torch.Tensor, image_N2: torch.Tensor, size: int) -> torch.Tensor:
+    """Return boxes of side `size` anywhere on the zero-padded images, in coordinates of the unpadded ones."""
+    if size > int(image_N2.min()) + 2 * pad:
+        height, width = image_N2[int(image_N2.min(dim=1).values.argmin())].tolist()
         raise InputError(f"augment.pad: {pad} is too little to cut views of {size} px from images of {height} x {width} px")
-    room_2 = torch.tensor([height, width]) + 2 * pad - size
-    corner_N2 = (place_N2 * (room_2 + 1)).long() - pad
+    room_N2 = image_N2 + 2 * pad - size
+    corner_N2 = (place_N2 * (room_N2 + 1)).long() - pad
     return torch.cat([corner_N2, torch.full_like(corner_N2, size)], dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Data sets in memory: uint8 images and labels by split, and `load_data`, which makes one from its name."""
+"""Data sets: images and labels by split, in memory or in their files, and `load_data`, which makes one from its name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.data.inputs import InputSpec
+from common.data.reading import Reading, Storage
 from common.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
+    from common.config import DataConfig
+    from common.data.file_images import FileImages
+
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one split.
+    """Images of one split, in memory.
 
     Attributes:
         images: uint8 (N, C, H, W), on the CPU.
-        labels: int64 (N,), in 0 .. K-1, in the order of the data set's `classes`.
+        labels: int64 (N,), in 0 .. K-1, in the order of the data set's `classes`; -1 where there is none.
     """
 
     images: torch.Tensor
@@ -33,6 +37,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return self.images.shape[-1]
 
     def subset(self, indices: torch.Tensor) -> Images:
         """Return the images at `indices`, (M,) int64, in that order."""
@@ -47,7 +56,8 @@ class Dataset:
         name: canonical name, such as `digits:0-5`.
         classes: names of the classes, in the order of the labels.
         input: what a network trained on these images expects of its pixels.
-        splits: `train`, `validation` and `test`.
+        splits: `train`, `validation` and `test`; where the training images have no labels also `bank`, labelled images for
+            probes. A split is in memory or in its files.
         split_hash: 16 hex digits over the original image indices of each split.
         fingerprint: `<number of images>-<16 hex digits>` over the content, or over file names and sizes.
     """
@@ -55,11 +65,11 @@ class Dataset:
     name: str
     classes: tuple[str, ...]
     input: InputSpec
-    splits: Mapping[str, Images]
+    splits: Mapping[str, Images | FileImages]
     split_hash: str
     fingerprint: str
 
-    def split(self, name: str) -> Images:
+    def split(self, name: str) -> Images | FileImages:
         """Return one split.
 
         Raises:
@@ -70,17 +80,17 @@ class Dataset:
         return self.splits[name]
 
     @property
-    def train(self) -> Images:
+    def train(self) -> Images | FileImages:
         """The images that weights learn from."""
         return self.split("train")
 
     @property
-    def validation(self) -> Images:
+    def validation(self) -> Images | FileImages:
         """The images that choose."""
         return self.split("validation")
 
     @property
-    def test(self) -> Images:
+    def test(self) -> Images | FileImages:
         """The images that are looked at once."""
         return self.split("test")
 
@@ -103,22 +113,59 @@ def renumbered(labels: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
     return torch.searchsorted(torch.tensor(classes, dtype=torch.int64), labels)
 
 
-def load_data(name: str, *, root: str | None = None, download: bool = False, size: int | None = None) -> Dataset:
+def require_labels(dataset: Dataset) -> None:
+    """Refuse a data set whose training images have no labels.
+
+    Raises:
+        InputError: names the set that has them.
+    """
+    if bool((dataset.train.labels < 0).any()):
+        raise InputError(
+            f"data.name: the training images of {dataset.name} have no labels, which are needed here; expected a labelled set"
+            f"{', such as ' + dataset.name.removesuffix('_unlabelled') if dataset.name.endswith('_unlabelled') else ''}"
+        )
+
+
+def open_data(config: DataConfig) -> Dataset:
+    """Load the data set of a run's configuration; errors as `load_data`."""
+    return load_data(
+        config.name,
+        root=config.root,
+        download=config.download,
+        size=config.size,
+        storage=config.storage,
+        reading=Reading(config.workers, config.decode),
+    )
+
+
+def load_data(
+    name: str,
+    *,
+    root: str | None = None,
+    download: bool = False,
+    size: int | None = None,
+    storage: Storage = "auto",
+    reading: Reading | None = None,
+) -> Dataset:
     """Load a data set of the catalogue.
 
     Args:
         name: its name, with an optional class subset: `digits`, `cifar10:6-9`.
         root: folder that holds it; needed where the catalogue says so.
         download: fetch it into `root` where the catalogue can.
-        size: side in pixels, for sets that are resized on loading.
+        size: side in pixels, for sets whose files are read at a size.
+        storage: keep decoded images in memory, or read files again and again; auto: see `common.data.folder`.
+        reading: how files are read in training.
 
     Raises:
-        InputError: an unknown name or class, a root that is not given, is not there or does not hold the set, or a size that
-            does not apply.
+        InputError: an unknown name or class, a root that is not given, is not there or does not hold the set, or a size or
+            storage that does not apply.
     """
     from common.data.catalogue import Request, entry_of
 
     entry = entry_of(name)
     if size is not None and entry.input.size not in (None, size):
         raise InputError(f"data.size: {name} has images of {entry.input.size} px, got {size}; leave data.size out")
-    return entry.load(Request(name, entry.classes, entry.input, root, download, size))
+    if storage == "files" and entry.input.size is not None:
+        raise InputError(f"data.storage: {name} is kept in memory, got files; leave data.storage out")
+    return entry.load(Request(name, entry.classes, entry.input, root, download, size, storage, reading or Reading()))

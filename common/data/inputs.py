@@ -85,11 +85,24 @@ class InputSpec:
         """
         import torch
 
+        scale_C11, shift_C11 = self._affine_for(images_NCHW)
+        return torch.addcmul(shift_C11, images_NCHW.to(torch.float32), scale_C11)
+
+    def normalise_(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Turn pixels in [0, 1], float32, into network input in their own memory, and return them; errors as `normalise`."""
+        import torch
+
+        scale_C11, shift_C11 = self._affine_for(images_NCHW)
+        return torch.addcmul(shift_C11, images_NCHW, scale_C11, out=images_NCHW)
+
+    def _affine_for(self, images_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what pixels are multiplied by, and what is then added."""
+        import torch
+
         if images_NCHW.ndim != 4 or images_NCHW.shape[1] != self.channels:
             raise InputError(f"images of shape {tuple(images_NCHW.shape)}, expected (N, {self.channels}, H, W)")
         white = 255.0 if images_NCHW.dtype == torch.uint8 else 1.0
-        scale_C11, shift_C11 = _affine(self, white, images_NCHW.device)
-        return torch.addcmul(shift_C11, images_NCHW.to(torch.float32), scale_C11)
+        return _affine(self, white, images_NCHW.device)
 
 
 def accept_input(what: str, expects: Mapping[str, Any] | None, given: InputSpec, *, accept_mismatch: bool) -> tuple[str, ...]:

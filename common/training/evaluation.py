@@ -15,7 +15,6 @@ from common.canonical import config_hash
 from common.cli import Invocation
 from common.data.datasets import Dataset
 from common.data.inputs import accept_input
-from common.data.loaders import DeviceImages
 from common.errors import InputError
 from common.files import read_json, sha256_file
 from common.models.features import reestimate_norm_statistics_
@@ -97,7 +96,7 @@ def prepare_backbone_(
     subject.ticket.apply_to(backbone, weights=subject.trained or "rewind")
     if subject.trained is not None:
         return "stored"
-    reestimate_norm_statistics_(backbone, normalised_batches(DeviceImages(dataset.train, device), dataset.input, equal=True))
+    reestimate_norm_statistics_(backbone, normalised_batches(dataset.train, dataset.input, device, equal=True))
     return "reestimate"
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from common.cli import Invocation
 from common.config import SearchConfig, from_tree
-from common.data.datasets import Dataset, load_data
+from common.data.datasets import Dataset, open_data
 from common.data.inputs import accept_input
 from common.identity import ticket_seed
 from common.models.backbones import build_backbone
@@ -89,7 +89,7 @@ def build_setting(config: SearchConfig, device: torch.device) -> Setting:
     Raises:
         InputError: unknown data set or backbone, a root that is not there, or weights that do not fit.
     """
-    dataset = load_data(config.data.name, root=config.data.root, download=config.data.download, size=config.data.size)
+    dataset = open_data(config.data)
     seed = ticket_seed(config)
     backbone = build_backbone(
         config.model.name,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from common.data.datasets import Dataset
-from common.data.loaders import DeviceImages
+from common.data.loaders import loader_of
 from common.models.heads import Network
 from common.training.pretraining_config import PretrainingConfig
 from common.training.probe import Probe
@@ -42,7 +42,7 @@ class PretrainingTask(NetworkTask):
         super().__init__(network)
         self.config, self.seed = config, seed
         used = [name for name in ("train", "validation", "bank") if name in dataset.splits]
-        self.images = {name: DeviceImages(dataset.split(name), device) for name in used}
+        self.images = {name: loader_of(dataset.split(name), device) for name in used}
         self.views = TrainViews(self.images["train"], dataset.input, config.augment, config.train, seed=seed, views=views)
         self.probe = Probe(dataset, self.images, config.evaluation, device)
         self.steps_per_epoch = self.views.steps_per_epoch

@@ -9,17 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from common.config import require
-from common.data.augment import two_views
 from common.data.catalogue import entry_of
 from common.data.datasets import Dataset
 from common.data.inputs import InputSpec
-from common.data.loaders import DeviceImages
+from common.data.loaders import Loader, ViewDraws
 from common.data.splits import labelled_subset
 from common.metrics.knn import knn_accuracy
 from common.metrics.rankme import rankme
 from common.metrics.retrieval import retrieval_accuracy
 from common.models.features import extract_features
-from common.randomness import generator
 from common.training.frozen import BATCH, features_of
 from common.training.pretraining_config import EvaluationConfig
 
@@ -33,7 +31,7 @@ class Probe:
 
     Args:
         dataset: its validation images are the queries, its `bank` or training images the bank; its catalogue entry has the views.
-        images: the splits `train`, `validation` and, where the data set has one, `bank`, on the device.
+        images: what reads the splits `train`, `validation` and, where the data set has one, `bank`.
         config: how many images retrieval and k-NN look at.
         device: where features are computed.
 
@@ -41,9 +39,7 @@ class Probe:
         InputError: an option asks for more images than there are.
     """
 
-    def __init__(
-        self, dataset: Dataset, images: Mapping[str, DeviceImages], config: EvaluationConfig, device: torch.device
-    ) -> None:
+    def __init__(self, dataset: Dataset, images: Mapping[str, Loader], config: EvaluationConfig, device: torch.device) -> None:
         self.input: InputSpec = dataset.input
         self.views = entry_of(dataset.name).views
         self.images, self.config, self.device = images, config, device
@@ -80,14 +76,12 @@ class Probe:
         ruined = (metrics["knn_accuracy"] <= highest and not one_class) or metrics["rankme"] < LEAST_RANK
         return ("at_chance",) if ruined else ()
 
-    def _view_features(self, backbone: nn.Module, images: DeviceImages) -> tuple[Tensor, Tensor]:
-        size = images.images.shape[-1]
-        pairs = [
-            two_views(images.take(indices)[0], self.views, size, generator(VIEW_SEED, "retrieval_views", number))
-            for number, indices in enumerate(images.evaluation_batches(BATCH))
-        ]
-        first, second = (extract_features(backbone, (self.input.normalise(pair[i]) for pair in pairs)) for i in (0, 1))
-        return first, second
+    def _view_features(self, backbone: nn.Module, images: Loader) -> tuple[Tensor, Tensor]:
+        batches = list(images.fixed_batches(BATCH))
+        pairs = images.view_batches(batches, ViewDraws(self.views, 2, VIEW_SEED, "retrieval_views"))
+        features = extract_features(backbone, (self.input.normalise(view) for views, _ in pairs for view in views))
+        in_turn = features.split([len(batch) for batch in batches for _ in range(2)])
+        return torch.cat(in_turn[::2]), torch.cat(in_turn[1::2])
 
 
 def _bank_of(labels_N: Tensor, most: int | None) -> Tensor | slice:

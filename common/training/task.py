@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.config import TrainConfig, require
-from common.data.loaders import DeviceImages
+from common.data.loaders import Loader
 from common.models.heads import Network
 from common.training.distributed import world_size
 
@@ -84,7 +84,7 @@ class Task(Protocol):
         ...
 
 
-def steps_per_epoch(images: DeviceImages, config: TrainConfig) -> int:
+def steps_per_epoch(images: Loader, config: TrainConfig) -> int:
     """Return the optimizer steps of an epoch: whole batches, `accumulate` of them to a step.
 
     Raises:

@@ -138,8 +138,8 @@ def _flags(ticket: Ticket, dataset: Dataset) -> tuple[str, ...]:
 
 
 def _images_of(name: str) -> str:
-    """Name the images behind a data set: clean and cluttered digits show the same ones."""
-    return base_name(name).removesuffix("_clean")
+    """Name the images behind a data set: clean and cluttered digits show the same ones, SVHN's extra ones join the others."""
+    return base_name(name).removesuffix("_clean").removesuffix("_extra")
 
 
 def _classes(name: str) -> set[int]:

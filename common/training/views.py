@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from common.config import TrainConfig
-from common.data.augment import apply, draw
 from common.data.augment_config import AugmentConfig
 from common.data.inputs import InputSpec
-from common.data.loaders import DeviceImages
-from common.randomness import generator
+from common.data.loaders import Loader, ViewDraws
 from common.training.distributed import share
 from common.training.task import steps_per_epoch
 
@@ -19,10 +17,10 @@ Batch = tuple[tuple[Tensor, ...], Tensor]
 
 
 class TrainViews:
-    """Batches of views of resident images; the same for the same round, epoch and step, whatever ran before.
+    """Batches of views of a split, in memory or in files; the same for the same round, epoch and step, whatever ran before.
 
     Args:
-        images: on the device.
+        images: what reads the split.
         input: what the network expects of its pixels.
         augment: how a view is made.
         train: batch size and accumulation.
@@ -40,7 +38,7 @@ class TrainViews:
 
     def __init__(
         self,
-        images: DeviceImages,
+        images: Loader,
         input: InputSpec,
         augment: AugmentConfig,
         train: TrainConfig,
@@ -52,7 +50,6 @@ class TrainViews:
     ) -> None:
         self.images, self.input, self.augment, self.train = images, input, augment, train
         self.seed, self.views, self._order, self._stream = seed, views, order, stream
-        self.size = images.images.shape[-1]
         self.steps_per_epoch = steps_per_epoch(images, train)
 
     def batches(self, round: int, epoch: int, first_step: int) -> Iterator[Batch]:
@@ -63,12 +60,8 @@ class TrainViews:
             class order. n is this process's share of the batch.
         """
         total, own = self.train.batch_size, share(self.train.batch_size)
-        height, width = self.images.images.shape[-2:]
         start = first_step * self.train.accumulate
         order = self.images.batches(self.seed, self._order, round, epoch, batch_size=total, drop_last=True, first_batch=start)
-        for number, indices in enumerate(order, start=start):
-            draws = generator(self.seed, self._stream, round, epoch, number)
-            drawn = draw(self.augment, self.views * total, height, width, self.size, draws)
-            pixels, labels = self.images.take(indices[own.start : own.stop])
-            parts = (drawn.part(view * total + own.start, view * total + own.stop) for view in range(self.views))
-            yield tuple(self.input.normalise(apply(pixels, part)) for part in parts), labels
+        draws = ViewDraws(self.augment, self.views, self.seed, self._stream, (round, epoch))
+        for views, labels in self.images.view_batches(order, draws, first=start, part=slice(own.start, own.stop), keep=True):
+            yield tuple(map(self.input.normalise_, views)), labels

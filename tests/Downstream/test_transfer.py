@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common.cli import resolve
+from common.config import DataConfig
 from common.data.datasets import Dataset, Images, load_data
 from common.tickets import load_ticket
 from common.training.frozen import features_of
@@ -130,9 +131,9 @@ def test_choosing_labels_come_out_of_the_budget() -> None:
     assert (len(labelled.train), len(labelled.validation or ()), labelled.count) == (12, 8, 20)
 
 
-def other_test_images(name: str, **kwargs: object) -> Dataset:
+def other_test_images(config: DataConfig) -> Dataset:
     """The data set with its test images inverted and its test labels rotated."""
-    data = load_data(name)
+    data = load_data(config.name)
     test = Images(255 - data.test.images, (data.test.labels + 1) % len(data.classes))
     return Dataset(data.name, data.classes, data.input, {**data.splits, "test": test}, data.split_hash, data.fingerprint)
 
@@ -143,7 +144,7 @@ def test_nothing_depends_on_the_test_split_but_the_value(
 ) -> None:
     run, result = transfer(*words, "--seed.task=1")
     first = load_file(run / "trained.safetensors")
-    monkeypatch.setattr("Downstream.transfer.load_data", other_test_images)
+    monkeypatch.setattr("Downstream.transfer.open_data", other_test_images)
     (run / "run.json").unlink()
     file = f"--ticket.file={result['config']['ticket']['file']}"
     assert main([*(words if words[:1] == FULL[:1] else (*FAST, *words)), "--seed.task=1", file, f"--out={run.parents[2]}"]) == 0

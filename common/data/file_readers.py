@@ -1,0 +1,224 @@
+"""Processes that read image files: each decodes an image once and cuts from it all views of it, or its centre.
+
+They are torch DataLoader workers. Pixels come back in shared memory that is allocated once and used again and again, in pieces of
+a few images, so that little of it is needed and every process works on the batch that is wanted next.
+
+V views of n images; S is their side in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from common.data.augment_draw import draw_boxes, draw_uniform
+from common.data.file_images import FileImages, central, decode, evaluation_side, read_bytes, resize
+from common.data.loaders import ViewDraws
+from common.errors import InputError, RunError
+
+PIECE = 16
+"""Images of one request to a process."""
+
+_AHEAD = 4
+_DECODED_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What was cut from n images.
+
+    Attributes:
+        pixels: uint8 (V, n, 3, S, S), good until the next piece is asked for.
+        uniform: float64 (V, n, U), the numbers that the views are drawn from (`draw_uniform`); U is 0 for centres.
+        boxes: int64 (V, n, 4), top, left, height and width of the crops in pixels of their images; empty for centres.
+    """
+
+    pixels: torch.Tensor
+    uniform: torch.Tensor
+    boxes: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Files of n images as they are.
+
+    Attributes:
+        contents: uint8 (B,) each.
+        uniform: float64 (V, n, U), the numbers that the views are drawn from.
+        indices: which images, (n,).
+    """
+
+    contents: list[torch.Tensor]
+    uniform: torch.Tensor
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Images to read into a slot: V views of each by `draws`, or the centre where there are none; or their bytes."""
+
+    slot: int
+    indices: tuple[int, ...]
+    draws: ViewDraws | None
+    encoded: bool = False
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """Numbers and bytes travel as arrays, by value; an error as text, since torch would wrap it into its traceback."""
+
+    request: _Request
+    uniform: np.ndarray = field(default_factory=lambda: np.empty(0))
+    boxes: np.ndarray = field(default_factory=lambda: np.empty(0))
+    contents: list[np.ndarray] = field(default_factory=list)
+    error: str | None = None
+
+
+class _Files(Dataset[_Reply]):
+    """What a process runs: read the images of a request, cut, and write into the request's slot."""
+
+    def __init__(self, files: FileImages, slots: torch.Tensor) -> None:
+        self._files, self._slots = files, slots
+
+    def __getitem__(self, request: _Request) -> _Reply:
+        out_VN3SS = self._slots[request.slot]
+        try:
+            if request.draws is None:
+                return self._centres(request, out_VN3SS[0])
+            uniform_NVU = torch.stack([draw_uniform(request.draws.views, request.draws.generator(i)) for i in request.indices])
+            if request.encoded:
+                contents = [read_bytes(self._files.path(index)).numpy() for index in request.indices]
+                return _Reply(request, uniform_NVU.transpose(0, 1).numpy(), contents=contents)
+            return self._views(request, request.draws, uniform_NVU, out_VN3SS)
+        except InputError as error:
+            return _Reply(request, error=str(error))
+
+    def _centres(self, request: _Request, out_N3SS: torch.Tensor) -> _Reply:
+        size = self._files.size
+        for place, index in enumerate(request.indices):
+            out_N3SS[place] = central(self._decoded(index), size, evaluation_side(size))
+        return _Reply(request)
+
+    def _views(self, request: _Request, draws: ViewDraws, uniform_NVU: torch.Tensor, out_VN3SS: torch.Tensor) -> _Reply:
+        boxes_NV4 = torch.empty(len(request.indices), draws.views, 4, dtype=torch.int64)
+        for start in range(0, len(request.indices), _DECODED_AT_ONCE):
+            part = slice(start, start + _DECODED_AT_ONCE)
+            images = [self._decoded(index) for index in request.indices[part]]
+            boxes_NV4[part] = crops(draws, uniform_NVU[part], images, self._files.size)
+            for place, (image, boxes_V4) in enumerate(zip(images, boxes_NV4[part].tolist(), strict=True), start=start):
+                for view, (top, left, height, width) in enumerate(boxes_V4):
+                    box = image[:, top : top + height, left : left + width]
+                    out_VN3SS[view, place] = resize(box, self._files.size, self._files.size)
+        return _Reply(request, uniform_NVU.transpose(0, 1).numpy(), boxes_NV4.transpose(0, 1).numpy())
+
+    def _decoded(self, index: int) -> torch.Tensor:
+        path = self._files.path(index)
+        return decode(read_bytes(path), path)
+
+
+def crops(draws: ViewDraws, uniform_NVU: torch.Tensor, images: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+    """Return the boxes of V views of n images (3, H, W) of any size each, int64 (n, V, 4)."""
+    sides_N2 = torch.tensor([image.shape[1:] for image in images]).repeat_interleave(draws.views, dim=0)
+    boxes = draw_boxes(draws.augment, uniform_NVU.flatten(0, 1), sides_N2[:, 0], sides_N2[:, 1], size)
+    return boxes.view(len(images), draws.views, 4)
+
+
+class FileReaders:
+    """Reading processes for one split.
+
+    Args:
+        files: what is read.
+        views: V; 1 for centres.
+        keep: keep the processes from one pass to the next.
+
+    Raises:
+        RunError: there is too little shared memory.
+    """
+
+    def __init__(self, files: FileImages, *, views: int, keep: bool) -> None:
+        workers = files.reading.processes()
+        # A piece is still looked at when the request that follows the last one under way is sent out.
+        self._slots = _slots((workers * _AHEAD + 1, views, PIECE, 3, files.size, files.size), shared=workers > 0)
+        self._requests: list[_Request] = []
+        self._passes = 0
+        self._loader: DataLoader[Any] = DataLoader(
+            _Files(files, self._slots),
+            sampler=self._requests,  # type: ignore[arg-type]
+            batch_size=None,
+            collate_fn=_unchanged,  # type: ignore[arg-type]
+            num_workers=workers,
+            prefetch_factor=_AHEAD if workers else None,
+            persistent_workers=keep and workers > 0,
+            generator=torch.Generator(),  # else every pass would draw from torch's global one
+        )
+
+    def views(self, batches: Sequence[Sequence[int]], draws: ViewDraws) -> Iterator[Cut]:
+        """Yield the views of each image, in pieces of at most `PIECE` images, which never span two batches.
+
+        An image's crops depend on `draws` and its index alone.
+
+        Raises:
+            InputError: an image cannot be read.
+            RunError: a process was lost.
+        """
+        return (self._cut(reply) for reply in self._pass(batches, draws))
+
+    def encoded(self, batches: Sequence[Sequence[int]], draws: ViewDraws) -> Iterator[Encoded]:
+        """Yield the files as they are, with the numbers that their views are drawn from, in pieces as `views`."""
+        for reply in self._pass(batches, draws, encoded=True):
+            yield Encoded(list(map(torch.from_numpy, reply.contents)), torch.from_numpy(reply.uniform), reply.request.indices)
+
+    def centres(self, batches: Sequence[Sequence[int]]) -> Iterator[Cut]:
+        """Yield the centre of each image (`evaluation_side`), in pieces as `views`; errors as there."""
+        return (self._cut(reply) for reply in self._pass(batches, None))
+
+    def _cut(self, reply: _Reply) -> Cut:
+        pixels = self._slots[reply.request.slot, :, : len(reply.request.indices)]
+        return Cut(pixels, torch.from_numpy(reply.uniform), torch.from_numpy(reply.boxes))
+
+    def _pass(self, batches: Sequence[Sequence[int]], draws: ViewDraws | None, *, encoded: bool = False) -> Iterator[_Reply]:
+        pieces = (batch[start : start + PIECE] for batch in batches for start in range(0, len(batch), PIECE))
+        self._requests[:] = [
+            _Request(number % len(self._slots), tuple(piece), draws, encoded) for number, piece in enumerate(pieces)
+        ]
+        self._passes += 1
+        mine, replies = self._passes, iter(self._loader)
+        while (reply := _next(replies)) is not None:
+            if reply.error is not None:
+                raise InputError(reply.error)
+            yield reply
+            if mine != self._passes:
+                raise RuntimeError("the rest of a pass over image files was asked for after another pass had begun")
+
+
+def _slots(shape: tuple[int, ...], *, shared: bool) -> torch.Tensor:
+    slots = torch.empty(shape, dtype=torch.uint8)
+    try:
+        return slots.share_memory_() if shared else slots
+    except RuntimeError as error:
+        raise RunError(
+            f"there are no {slots.numel() / 1e6:.0f} MB of shared memory for the processes that read images; "
+            f"set data.workers to fewer, or give the machine more (a container: --shm-size)"
+        ) from error
+
+
+def _next(replies: Iterator[_Reply]) -> _Reply | None:
+    try:
+        return next(replies, None)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        why = " ".join(str(error).split())
+        raise RunError(
+            f"a process that reads images was lost ({why[:200]}); where memory ran out, set data.workers to fewer; "
+            f"run the same command again to continue"
+        ) from error
+
+
+def _unchanged(reply: _Reply) -> _Reply:
+    return reply

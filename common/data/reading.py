@@ -1,0 +1,33 @@
+"""How image files are read: the options, without the code that reads (this module imports no torch)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+Storage = Literal["auto", "memory", "files"]
+Decode = Literal["auto", "cpu", "cuda"]
+
+_MOST_WORKERS = 16
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a split are read in training; no choice changes which images or crops a batch has.
+
+    Attributes:
+        workers: processes that read for each training process; 0: none beside it; None: the cores divided by the training
+            processes of this machine, at most 16.
+        decode: what decodes JPEGs of training images; auto is cpu.
+    """
+
+    workers: int | None = None
+    decode: Decode = "auto"
+
+    def processes(self) -> int:
+        """Return the number of reading processes, the choice of None made."""
+        if self.workers is not None:
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(_MOST_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
