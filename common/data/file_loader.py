@@ -108,7 +108,7 @@ class FileLoader(Loader):
         return to_device(pixels, self.device), cuts
 
     def _kept_readers(self, views: int) -> FileReaders:
-        """Return the processes that read for training, which live as long as this loader or until another number of views is asked for."""
+        """Return the processes that read for training; they live as long as this loader, for one number of views."""
         if self._readers is None or self._readers[0] != views:
             self._readers = (views, FileReaders(self.files, views=views, keep=True))
         return self._readers[1]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision import transforms
 from torchvision.datasets import CIFAR10, ImageFolder
+from torchvision.transforms import v2
 
 from common.data.catalogue import CATALOGUE, describe_catalogue
 from common.data.datasets import Images, load_data
@@ -41,9 +41,11 @@ def _write(root: Path, counts: dict[str, dict[str, int]]) -> Path:
 
 
 def test_the_catalogue_describes_itself() -> None:
-    rows = {name: needs_root for name, _, needs_root in describe_catalogue()}
-    assert rows == {"digits": False, "digits_clean": False, "cifar10": True, "cifar100": True, "folder": True}
-    assert all("\n" not in text for _, text, _ in describe_catalogue())
+    sources = {name: source for name, _, source in describe_catalogue()}
+    assert list(sources) == list(CATALOGUE)
+    assert [name for name, entry in CATALOGUE.items() if not entry.needs_root] == ["digits", "digits_clean"]
+    assert all(("--data.root DIR" in source) == CATALOGUE[name].needs_root for name, source in sources.items())
+    assert all("\n" not in text for _, *texts in describe_catalogue() for text in texts)
     assert all(entry.input.channels == 3 for entry in CATALOGUE.values())
 
 
@@ -68,7 +70,7 @@ def test_a_folder_with_three_splits_equals_torchvisions_reading(tmp_path: Path) 
     assert data.classes == ("ant", "cat")
     assert data.input.size == 16
     assert data.name == "folder"
-    chain = transforms.Compose([transforms.Resize(16), transforms.CenterCrop(16), transforms.PILToTensor()])
+    chain = v2.Compose([v2.PILToTensor(), v2.Resize(16, antialias=True), v2.CenterCrop(16)])
     for split in counts:
         expected = ImageFolder(
             str(tmp_path / split), chain, is_valid_file=lambda path: path.endswith(".png") and "/." not in path
@@ -140,6 +142,8 @@ def test_a_root_or_size_that_is_missing_says_how_to_mend(tmp_path: Path) -> None
             load_data(name, root=str(tmp_path / "absent"))
     with pytest.raises(InputError, match=r"--data.size PIXELS"):
         load_data("folder", root=str(tmp_path))
+    with pytest.raises(InputError, match=r"data.storage: cifar10 is kept in memory"):
+        load_data("cifar10", root=str(tmp_path), storage="files")
     with pytest.raises(InputError, match=r"--data.root DIR"):
         load_data("cifar10", download=True)
     with pytest.raises(InputError, match=r"does not hold cifar10 intact; .* --data.download true"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from common.data.augment_config import AugmentConfig
 from common.data.datasets import Images
-from common.data.loaders import DeviceImages
+from common.data.loaders import DeviceImages, ViewDraws, loader_of
 from common.errors import InputError
 
 
@@ -36,12 +37,30 @@ def test_batches_follow_the_order_and_resume(resident: DeviceImages, drop_last: 
 
 def test_evaluation_keeps_the_order_and_every_image(resident: DeviceImages) -> None:
     batches = list(resident.evaluation_batches(10))
-    assert [len(batch) for batch in batches] == [10, 10, 3]
-    assert torch.cat(batches).tolist() == list(range(23))
-    images, labels = resident.take(batches[2])
-    assert labels.tolist() == [20, 21, 22]
-    assert images[:, 0, 0, 0].tolist() == [20, 21, 22]
-    assert images.dtype == torch.uint8
+    assert [labels.tolist() for _, labels in batches] == [list(range(10)), list(range(10, 20)), [20, 21, 22]]
+    for images, labels in batches:
+        assert images[:, 0, 0, 0].tolist() == labels.tolist()
+        assert images.dtype == torch.uint8
+    assert [batch.tolist() for batch in resident.fixed_batches(10)] == [labels.tolist() for _, labels in batches]
+
+
+def test_a_loader_is_made_for_images_and_kept_as_it_is(resident: DeviceImages) -> None:
+    made = loader_of(Images(resident.images, resident.labels), "cpu")
+    assert isinstance(made, DeviceImages)
+    assert made.size == 4
+    assert loader_of(made, "cpu") is made
+
+
+def test_a_part_of_a_batch_has_the_views_that_it_has_in_the_whole(resident: DeviceImages) -> None:
+    draws = ViewDraws(AugmentConfig(), 2, seed=0, stream="views", indices=(1,))
+    batches = [torch.arange(10), torch.arange(5, 20)]
+    whole = list(resident.view_batches(batches, draws))
+    assert [len(labels) for _, labels in whole] == [10, 15]
+    for (views, labels), (part, few) in zip(whole, resident.view_batches(batches, draws, part=slice(3, 8)), strict=True):
+        assert torch.equal(few, labels[3:8])
+        assert all(torch.equal(a, b[3:8]) for a, b in zip(part, views, strict=True))
+    (late,) = resident.view_batches(batches[1:], draws, first=1)
+    assert all(torch.equal(a, b) for a, b in zip(late[0], whole[1][0], strict=True))
 
 
 def test_a_set_smaller_than_a_batch_is_refused(resident: DeviceImages) -> None:
