@@ -216,6 +216,8 @@ def _rewind_(s: Search, mask: Mask, round_: int) -> None:
             Hold(s.task.network.named_parameters(), on_network).weights_()
         else:
             restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), on_network)
+    if s.rewind_to == "final":
+        s.task.at_rewind_point()
     follow_first_(s.task.network)
     s.task.rewound()
 
@@ -234,6 +236,7 @@ def _train(s: Search, mask: Mask, round_: int) -> float:
 
 
 def _keep_rewind_point(s: Search) -> None:
+    s.task.at_rewind_point()
     if not s.run.writes:
         return
     save_weights(s.run.path / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
@@ -241,6 +244,8 @@ def _keep_rewind_point(s: Search) -> None:
 
 def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
     """Keep what a round leaves: its weights where asked, its ticket, its result."""
+    if round_ == 0 and s.rewind_to == "round0":
+        s.task.at_rewind_point()
     if not s.run.writes:
         return
     state = NetworkState.split(capture(s.task.network))

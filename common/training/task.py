@@ -63,6 +63,10 @@ class Task(Protocol):
         """Update what follows the weights, such as a momentum encoder."""
         ...
 
+    def at_rewind_point(self) -> None:
+        """Keep what follows the weights as it is now: this is where later rounds are rewound to."""
+        ...
+
     def rewound(self) -> None:
         """Bring what follows the weights in line with rewound, masked weights."""
         ...
@@ -103,9 +107,13 @@ class NetworkTask:
 
     Args:
         network: backbone and head, on the device.
+
+    Attributes:
+        sync_norms: batch norms take their statistics over all GPUs; an objective that needs them apart says False.
     """
 
     judges_head = False
+    sync_norms = True
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -123,7 +131,7 @@ class NetworkTask:
             self.network.to(memory_format=torch.channels_last)
             self._channels_last = True
         if world_size() > 1:
-            if device.type == "cuda":
+            if device.type == "cuda" and self.sync_norms:
                 torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
             self._parallel = DistributedDataParallel(self.network, device_ids=[device] if device.type == "cuda" else None)
             self._call = self._parallel
@@ -132,7 +140,11 @@ class NetworkTask:
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return the network's output in training, through what `prepare_` made of it."""
-        return self._call(x_NCHW.contiguous(memory_format=torch.channels_last) if self._channels_last else x_NCHW)
+        return self._call(self.laid_out(x_NCHW))
+
+    def laid_out(self, x_NCHW: Tensor) -> Tensor:
+        """Return images in the memory format that `prepare_` gave the network."""
+        return x_NCHW.contiguous(memory_format=torch.channels_last) if self._channels_last else x_NCHW
 
     def no_sync(self) -> AbstractContextManager[Any]:
         """Return DistributedDataParallel's context, or an empty one."""
@@ -148,6 +160,9 @@ class NetworkTask:
         return [{"params": list(self.network.parameters())}]
 
     def after_step(self) -> None:
+        """Nothing follows the weights."""
+
+    def at_rewind_point(self) -> None:
         """Nothing follows the weights."""
 
     def rewound(self) -> None:
