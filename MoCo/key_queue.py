@@ -36,6 +36,11 @@ class KeyQueue:
         self.keys_KD.index_copy_(0, slots_m, newest_mD.to(self.keys_KD))
         self.next = (self.next + len(newest_mD)) % len(self)
 
+    def clear_(self) -> None:
+        """Empty the queue."""
+        self.keys_KD.zero_()
+        self.next = 0
+
     def fill_randomly_(self, draws: torch.Generator) -> None:
         """Replace every key by a random unit vector, uniform over directions."""
         self.keys_KD.copy_(functional.normalize(torch.randn(self.keys_KD.shape, generator=draws), dim=1))

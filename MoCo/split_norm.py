@@ -65,31 +65,42 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         return 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
 
 
+def check_splits(module: nn.Module, splits: int) -> None:
+    """Refuse parts that batch norms cannot be given.
+
+    Args:
+        module: the network.
+        splits: parts of the whole batch, over all processes together.
+
+    Raises:
+        InputError: the processes cannot have equally many parts, or the module has batch norms of another kind.
+    """
+    if splits % world_size():
+        raise InputError(f"norm.splits: got {splits}, expected a multiple of the {world_size()} processes")
+    for _, _, norm in _norms(module):
+        if splits > 1 and not (type(norm) is nn.BatchNorm2d and norm.track_running_stats):
+            kind = type(norm).__name__
+            raise InputError(
+                f"norm.splits: got {splits}, but this backbone has {kind} layers, which cannot be split; set it to 1"
+            )
+
+
 def split_norms_(module: nn.Module, splits: int) -> None:
     """Replace the batch norms inside a module by ones over parts of the batch, in place.
 
     Parameters and buffers stay the same objects under the same names, so masks, optimizers and state dicts do not notice.
-
-    Args:
-        module: the network.
-        splits: parts of the whole batch, over all processes together; 1 leaves everything as it is.
-
-    Raises:
-        InputError: the processes cannot have equally many parts, or the module has batch norms of another kind. It is unchanged.
+    Arguments and errors as `check_splits`; one part leaves everything as it is.
     """
-    processes = world_size()
-    if splits % processes:
-        raise InputError(f"norm.splits: got {splits}, expected a multiple of the {processes} processes")
-    if splits == 1:
-        return
-    found = [(parent, name, child) for parent in module.modules() for name, child in parent.named_children()]
-    norms = [(parent, name, child) for parent, name, child in found if isinstance(child, _BatchNorm)]
-    for _, _, norm in norms:
-        if type(norm) is not nn.BatchNorm2d or not norm.track_running_stats:
-            kind = type(norm).__name__
-            raise InputError(f"norm.splits: got {splits}, but this backbone has {kind} layers, which cannot be split; set it to 1")
-    for parent, name, norm in norms:
-        setattr(parent, name, SplitBatchNorm2d(norm, splits // processes))
+    check_splits(module, splits)
+    if splits > 1:
+        for parent, name, norm in _norms(module):
+            setattr(parent, name, SplitBatchNorm2d(norm, splits // world_size()))
+
+
+def _norms(module: nn.Module) -> list[tuple[nn.Module, str, _BatchNorm]]:
+    """Return (parent, name, norm) of every batch norm inside a module."""
+    children = [(parent, name, child) for parent in module.modules() for name, child in parent.named_children()]
+    return [(parent, name, child) for parent, name, child in children if isinstance(child, _BatchNorm)]
 
 
 @torch.no_grad()
@@ -97,9 +108,8 @@ def agree_on_statistics_(modules: Iterable[nn.Module]) -> None:
     """Set the running statistics of every batch norm to their mean over the processes, in one exchange."""
     if world_size() == 1:
         return
-    norms = [part for module in modules for part in module.modules() if isinstance(part, _BatchNorm)]
+    norms = [norm for module in modules for _, _, norm in _norms(module)]
     own = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var) if tensor is not None]
     agreed = mean_over_ranks(torch.cat([tensor.flatten() for tensor in own]))
     for tensor, part in zip(own, agreed.split([tensor.numel() for tensor in own]), strict=True):
         tensor.copy_(part.view_as(tensor))
-

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -17,19 +17,27 @@ from torch.nn import functional
 from common.config import TrainConfig
 from common.data.datasets import Dataset
 from common.data.transfer import to_device
-from common.models.heads import Network
+from common.models.heads import Network, projection_head
 from common.randomness import generator
 from common.tickets.rewind import capture, restore_
 from common.training.distributed import gather_rows, is_first, share
 from common.training.precision import autocast
+from common.training.pretraining import Setting
 from common.training.pretraining_task import PretrainingTask
-from common.training.views import Batch, TrainViews
+from common.training.views import TrainViews
 from MoCo.config import MoCoConfig
 from MoCo.key_queue import KeyQueue
 from MoCo.objective import info_nce
 from MoCo.split_norm import agree_on_statistics_, check_splits, split_norms_
 
 ShuffledBatch = tuple[tuple[Tensor, ...], Tensor, Tensor]
+
+
+def build_task(setting: Setting) -> MoCoTask:
+    """Put a projection head on the backbone and make the task."""
+    head = projection_head(int(setting.backbone.num_features), setting.config.objective.head, seed=setting.seed)
+    network = Network(setting.backbone, head.to(setting.device))
+    return MoCoTask(setting.config, network, setting.dataset, setting.device, setting.seed)
 
 
 class MoCoTask(PretrainingTask):
@@ -62,7 +70,7 @@ class MoCoTask(PretrainingTask):
         self._parameters = list(self.key_encoder.parameters()), list(network.parameters())
         self.queue = KeyQueue(config.queue.size, config.objective.head[-1], device)
         self._to_fill: str | None = config.queue.start
-        self._at_rewind_point: Mapping[str, Any] | None = None
+        self._stored_queue: Mapping[str, Any] | None = None
         self._new_keys: list[Tensor] = []
 
     def prepare_(self, config: TrainConfig) -> None:
@@ -95,13 +103,17 @@ class MoCoTask(PretrainingTask):
 
     def loss(self, batch: ShuffledBatch) -> dict[str, Tensor]:
         """Return {"total": InfoNCE} of this process's queries against their keys and the queue."""
-        (query_view, key_view), _, order_M = batch
-        keys_MD = self._keys(key_view, order_M)
+        (first, second), _, order_M = batch
+        pairs = [(first, second), (second, first)] if self.config.objective.symmetric else [(first, second)]
+        return {"total": torch.stack([self._contrast(query, key, order_M) for query, key in pairs]).mean()}
+
+    def _contrast(self, query_NCHW: Tensor, key_NCHW: Tensor, order_M: Tensor) -> Tensor:
+        """Return InfoNCE of one view's queries and the other view's keys; the keys go into the queue with the step."""
+        keys_MD = self._keys(key_NCHW, order_M)
         self._new_keys.append(keys_MD)
         own = share(len(keys_MD))
-        temperature = self.config.objective.temperature
-        loss = info_nce(self.forward(query_view), keys_MD[own.start : own.stop], self.queue.keys_KD, temperature=temperature)
-        return {"total": loss}
+        q_ND, k_ND = self.forward(query_NCHW), keys_MD[own.start : own.stop]
+        return info_nce(q_ND, k_ND, self.queue.keys_KD, temperature=self.config.objective.temperature)
 
     @torch.no_grad()
     def _keys(self, view_NCHW: Tensor, order_M: Tensor) -> Tensor:
@@ -126,9 +138,11 @@ class MoCoTask(PretrainingTask):
         if self._to_fill == "random":
             self.queue.fill_randomly_(generator(self.seed, "queue", round))
         else:
+            self.queue.clear_()
+            images = self.config.train.batch_size
             with autocast(self.device, self.config.train.precision):
-                for number, view in zip(range(-(-len(self.queue) // self.config.train.batch_size)), self._fill_views(round)):
-                    self.queue.push_(self._keys(view, self._permutation(round, -1, number)))
+                for view in islice(self._fill_views(round), -(-len(self.queue) // images)):
+                    self.queue.push_(self._keys(view, torch.arange(images, device=self.device)))
         self._to_fill = None
 
     def _fill_views(self, round: int) -> Iterator[Tensor]:
@@ -145,15 +159,15 @@ class MoCoTask(PretrainingTask):
         if self.config.rewind.queue == "stored":
             if self._to_fill is not None:
                 self._fill_queue_(0)
-            self._at_rewind_point = self.queue.state_dict()
+            self._stored_queue = self.queue.state_dict()
 
     def rewound(self) -> None:
         """Copy the rewound, masked query encoder into the key encoder; bring the queue to what `rewind.queue` says."""
         restore_(self.key_encoder, self.network.state_dict())
         if self.config.rewind.queue == "refill":
             self._to_fill = "keys"
-        elif self._at_rewind_point is not None:
-            self.queue.load_state_dict(self._at_rewind_point)
+        elif self._stored_queue is not None:
+            self.queue.load_state_dict(self._stored_queue)
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return the key encoder, the queue, and what is yet to become of it."""
@@ -161,11 +175,11 @@ class MoCoTask(PretrainingTask):
             "key_encoder": capture(self.key_encoder),
             "queue": self.queue.state_dict(),
             "to_fill": self._to_fill,
-            "at_rewind_point": self._at_rewind_point,
+            "stored_queue": self._stored_queue,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         restore_(self.key_encoder, state["key_encoder"])
         self.queue.load_state_dict(state["queue"])
-        self._to_fill, self._at_rewind_point = state["to_fill"], state["at_rewind_point"]
+        self._to_fill, self._stored_queue = state["to_fill"], state["stored_queue"]

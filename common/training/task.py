@@ -109,7 +109,8 @@ class NetworkTask:
         network: backbone and head, on the device.
 
     Attributes:
-        sync_norms: batch norms take their statistics over all GPUs; an objective that needs them apart says False.
+        sync_norms: batch norms take their statistics over all GPUs; on CPUs running ones follow the first process. An objective
+            that needs them apart says False, and brings them together itself.
     """
 
     judges_head = False
@@ -133,7 +134,8 @@ class NetworkTask:
         if world_size() > 1:
             if device.type == "cuda" and self.sync_norms:
                 torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-            self._parallel = DistributedDataParallel(self.network, device_ids=[device] if device.type == "cuda" else None)
+            ids = [device] if device.type == "cuda" else None
+            self._parallel = DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=self.sync_norms)
             self._call = self._parallel
         if config.compile:
             self._call = torch.compile(self._call)

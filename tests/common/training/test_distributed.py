@@ -117,6 +117,74 @@ rank = lambda: number
     assert not first["backbone.2.weight"][torch.arange(16 * 8 * 9).reshape(16, 8, 3, 3) % 3 != 0].any()
 
 
+MOCO = """
+import torch
+from pathlib import Path
+from common.cli import resolve
+from common.errors import InputError
+from common.tickets.hold import Hold
+from common.tickets.mask import Mask
+from common.tickets.rewind import capture
+from common.training.distributed import process_group, rank
+from common.training.logs import Log
+from common.training.loop import Rules, Span, fit
+from common.training.optim import build_optimizer, build_schedule
+from common.training.pretraining import build_setting
+from MoCo.main import COMMAND
+from MoCo.task import build_task
+
+def task_of(*words):
+    small = ["--data.name=digits:0-2", "--train.batch_size=48", "--evaluation.retrieval_batch=32", "--queue.size=70"]
+    config = resolve(COMMAND, [*small, *words]).config
+    return build_task(build_setting(config, torch.device("cpu")))
+
+def train(folder):
+    words = ["--norm.splits=4", "--objective.symmetric=true", "--objective.key_momentum=0.9", "--optim.lr=0.005"]
+    task = task_of(*words, "--train.accumulate=2")
+    task.prepare_(task.config.train)
+    mask = Mask({"layer2.0.conv1.weight": torch.arange(24 * 16 * 9).reshape(24, 16, 3, 3) % 3 == 0})
+    optim = task.config.optim
+    log = Log(Path(folder), resumed_at=(0, 0), every=100, tensorboard=False)
+    for round in (0, 1):
+        hold = Hold(task.backbone.named_parameters(), mask) if round else None
+        if hold is not None:
+            hold.weights_()
+            task.rewound()
+        schedule = build_schedule(optim, 2, task.steps_per_epoch)
+        optimizer = build_optimizer(task.parameter_groups(), optim)
+        fit(task, optimizer, schedule, Span(round, 0, 2), log=log, rules=Rules(accumulate=2, clip=1.0), hold=hold)
+    log.close()
+    found = capture(task.network)
+    found.update({"key/" + name: tensor for name, tensor in capture(task.key_encoder).items()})
+    return {**found, "queue": task.queue.keys_KD.clone(), "next": torch.tensor(task.queue.next)}
+"""
+
+
+def test_moco_on_two_processes_equals_one_norm_statistics_and_queue_included(tmp_path: Path) -> None:
+    scope: dict = {}
+    exec(MOCO, scope)
+    alone = scope["train"](tmp_path)
+    script = f"""{MOCO}
+with process_group(torch.device("cpu")):
+    found = train({str(tmp_path)!r})
+    try:
+        task_of("--norm.splits=3")
+        error = ""
+    except InputError as said:
+        error = str(said)
+    number = rank()
+found = {{"state": found, "error": error}}
+rank = lambda: number
+"""
+    first, second = on_two_ranks(tmp_path, script)
+    assert first["error"] == "norm.splits: got 3, expected a multiple of the 2 processes"
+    for name, tensor in alone.items():
+        assert torch.equal(first["state"][name], second["state"][name]), name
+        torch.testing.assert_close(
+            first["state"][name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
 def search(out: Path, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "log", "ab") as log:
