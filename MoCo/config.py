@@ -16,9 +16,7 @@ class ObjectiveConfig:
     temperature: float = option(0.2, "temperature of the similarities, > 0 (MoCo v2: 0.2; MoCo: 0.07)")
     key_momentum: float = option(0.999, "m in key encoder := m key + (1 - m) query after every step, in [0, 1)")
     symmetric: bool = option(False, "both views are queries in turn and the loss is the mean; twice the work of a step")
-    head: tuple[int, ...] = option(
-        (512, 128), "widths of the projection head's layers; the last is that of a key (v2: [2048, 128])"
-    )
+    head: tuple[int, ...] = option((512, 128), "widths of the projection head's layers; the last is a key's (v2: [2048, 128])")
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, "objective.temperature", self.temperature, "a number > 0")

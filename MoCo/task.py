@@ -117,7 +117,7 @@ class MoCoTask(PretrainingTask):
 
     @torch.no_grad()
     def _keys(self, view_NCHW: Tensor, order_M: Tensor) -> Tensor:
-        """Return the keys of the whole batch in its own order, unit length, float32 (M, D); they are computed in another order."""
+        """Return the keys of the whole batch, in its order, computed in another; unit length, float32 (M, D)."""
         own = share(len(order_M))
         shuffled_NCHW = gather_rows(view_NCHW)[order_M[own.start : own.stop]]
         keys_ND = functional.normalize(self._key_call(self.laid_out(shuffled_NCHW)).float(), dim=1)

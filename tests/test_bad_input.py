@@ -10,6 +10,7 @@ import pytest
 
 from common.tickets.header import read_header
 from Downstream.main import main as downstream
+from MoCo.main import main as moco
 from SimCLR.main import main as simclr
 
 QUIET = ("--log.progress=false", "--log.tensorboard=false", "--train.device=cpu", "--train.threads=1")
@@ -58,6 +59,7 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
         (["--rewind.to=init", "--start.weights=w.pt"], ["rewind.to", "init", "pretrained"]),
         (["--prune.rounds=3", "--prune.rate=0.9", "--prune.allocation=layerwise"], ["prune.rounds", "layer"]),
         (["--rewind.to=pretrained"], ["rewind.to", "start.weights"]),
+        (["--rewind.queue=keep"], ["rewind.queue", "to, step"]),
         (["--start.weights=/nowhere.pt"], ["/nowhere.pt"]),
         (["--prune.rounds=60"], ["fewer rounds"]),
         (["--train.device=tpu"], ["train.device", "tpu"]),
@@ -67,6 +69,25 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 )
 def test_simclr(words: list[str], named: list[str], refused: Callable[..., str]) -> None:
     line = refused(simclr, *words)
+    assert all(name in line for name in named), line
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--train.batch_size=60"], ["train.batch_size", "60", "norm.splits (8)"]),
+        (["--train.batch_size=128", "--norm.splits=128"], ["train.batch_size", "128", "at least 2 images"]),
+        (["--norm.splits=0"], ["norm.splits", "0"]),
+        (["--queue.size=0"], ["queue.size", "0"]),
+        (["--queue.start=zeros"], ["queue.start", "zeros", "keys", "random"]),
+        (["--rewind.queue=empty"], ["rewind.queue", "empty", "refill", "stored", "keep"]),
+        (["--objective.key_momentum=1"], ["objective.key_momentum", "[0, 1)"]),
+        (["--objective.temperature=0"], ["objective.temperature", "> 0"]),
+        (["--model.name=mobilenetv3_small_050", "--model.stem=native"], ["norm.splits", "BatchNormAct2d", "set it to 1"]),
+    ],
+)
+def test_moco(words: list[str], named: list[str], refused: Callable[..., str]) -> None:
+    line = refused(moco, *words)
     assert all(name in line for name in named), line
 
 
