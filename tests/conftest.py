@@ -13,7 +13,7 @@ from PIL import Image
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-PARADIGMS = ("SimCLR", "Supervised")
+PARADIGMS = ("SimCLR", "MoCo", "Supervised")
 SMALL = (
     "--data.name=digits:0-2",
     "--train.epochs=2",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("SimCLR", "Supervised", "Downstream")
+FOLDERS = ("SimCLR", "MoCo", "Supervised", "Downstream")
 SOURCES = sorted(path for top in (*FOLDERS, "common", "benchmarks") for path in (ROOT / top).rglob("*.py"))
 
 
@@ -62,6 +62,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     [
         (["-m", "SimCLR", "--help"], "torch"),
         (["-m", "SimCLR", "--list"], "torch"),
+        (["-m", "MoCo", "--dry_run"], "torch"),
         (["-m", "Supervised", "--dry_run"], "torch"),
         (["-m", "Downstream", "--dry_run"], "torch"),
         (["-m", "common.studies", "plan", "studies/digits.yaml"], "torch"),
@@ -88,13 +89,14 @@ def test_every_package_is_installed_and_every_recipe_resolves() -> None:
 
     from common.cli import resolve
     from Downstream.main import COMMAND as DOWNSTREAM
+    from MoCo.main import COMMAND as MOCO
     from SimCLR.main import COMMAND as SIMCLR
     from Supervised.main import COMMAND as SUPERVISED
 
     packages = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     there = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES if path.name == "__init__.py"}
     assert packages == there
-    for command in (SIMCLR, SUPERVISED, DOWNSTREAM):
+    for command in (SIMCLR, MOCO, SUPERVISED, DOWNSTREAM):
         names = [path.stem for path in command.recipes.glob("*.yaml")]
         assert "digits" in names
         for name in names:
@@ -113,10 +115,12 @@ def test_both_spellings_of_a_command_work(spelling: list[str]) -> None:
 def test_commands_of_the_readmes_name_flags_that_exist() -> None:
     from common.config import leaves
     from Downstream.config import DownstreamConfig
+    from MoCo.config import MoCoConfig
     from SimCLR.config import SimCLRConfig
     from Supervised.config import SupervisedConfig
 
-    known = set(leaves(SimCLRConfig)) | set(leaves(SupervisedConfig)) | set(leaves(DownstreamConfig))
+    schemas = (SimCLRConfig, MoCoConfig, SupervisedConfig, DownstreamConfig)
+    known = set().union(*(leaves(schema) for schema in schemas))
     known |= {
         "nproc_per_node",
         "recipe",

@@ -24,6 +24,8 @@ from MoCo.main import COMMAND
 from MoCo.main import main as moco
 from MoCo.task import MoCoTask, build_task
 
+IN_MOCO = pytest.mark.parametrize("paradigm", ["MoCo"], indirect=True)
+
 
 def ready(words: tuple[str, ...]) -> MoCoTask:
     config = resolve(COMMAND, list(words)).config
@@ -63,10 +65,11 @@ def test_the_queue_is_kept_at_the_rewind_point(
     assert stored["next"] == alone.queue.next
 
 
+@IN_MOCO
 def test_given_weights_start_both_encoders_and_every_round(
-    small_moco_search: Path, small_words: tuple[str, ...], tmp_path: Path
+    paradigm_search: Path, small_words: tuple[str, ...], tmp_path: Path
 ) -> None:
-    source = small_moco_search / "scores.safetensors"
+    source = paradigm_search / "scores.safetensors"
     task = ready((*small_words, f"--start.weights={source}"))
     given = load_weights(source).backbone
     for encoder in (task.network, task.key_encoder):
@@ -78,23 +81,25 @@ def test_given_weights_start_both_encoders_and_every_round(
     assert ticket.density == pytest.approx(0.66, abs=1e-4)
 
 
-def test_a_search_leaves_tickets_and_results(small_moco_search: Path) -> None:
-    masks = [load_ticket(path).mask for path in sorted(small_moco_search.glob("round_*/ticket.safetensors"))]
+@IN_MOCO
+def test_a_search_leaves_tickets_and_results(paradigm_search: Path) -> None:
+    masks = [load_ticket(path).mask for path in sorted(paradigm_search.glob("round_*/ticket.safetensors"))]
     assert all(after.is_within(before) for before, after in pairwise(masks))
     for number, mask in enumerate(masks):
-        trained = small_moco_search / (f"round_{number:02d}/trained.safetensors" if number else "scores.safetensors")
+        trained = paradigm_search / (f"round_{number:02d}/trained.safetensors" if number else "scores.safetensors")
         weights = load_weights(trained).backbone
         assert not any(bool(weights[name][~kept].any()) for name, kept in mask.items())
-        result = json.loads((small_moco_search / f"round_{number:02d}/result.json").read_text())
+        result = json.loads((paradigm_search / f"round_{number:02d}/result.json").read_text())
         assert result["density"] == pytest.approx(0.66**number, abs=1e-4)
         assert {"validation/retrieval_accuracy", "validation/knn_accuracy", "validation/rankme"} == set(result["metrics"])
-    assert load_ticket(small_moco_search / "round_03/ticket.safetensors").header["origin"]["objective"] == "moco"
+    assert load_ticket(paradigm_search / "round_03/ticket.safetensors").header["origin"]["objective"] == "moco"
 
 
+@IN_MOCO
 def test_a_run_and_its_ticket_can_be_judged_again(
-    small_moco_search: Path, small_words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    paradigm_search: Path, small_words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert moco([*small_words, f"--out={tmp_path}", f"--evaluate={small_moco_search}"]) == 0
-    result = json.loads((small_moco_search / "result.json").read_text())
+    assert moco([*small_words, f"--out={tmp_path}", f"--evaluate={paradigm_search}"]) == 0
+    result = json.loads((paradigm_search / "result.json").read_text())
     assert f"validation/knn_accuracy {result['metrics']['validation/knn_accuracy']:.4f}" in capsys.readouterr().out
-    assert moco([*small_words, f"--out={tmp_path}", f"--evaluate={small_moco_search}/round_02/ticket.safetensors"]) == 0
+    assert moco([*small_words, f"--out={tmp_path}", f"--evaluate={paradigm_search}/round_02/ticket.safetensors"]) == 0
