@@ -20,7 +20,8 @@ from common.files import read_json
 from common.metrics.knn import knn_accuracy
 from common.models.heads import Network, linear_head
 from common.tickets.rewind import restore_
-from common.tickets.weights_file import load_weights
+from common.tickets.trained import TRAINED, recorded_sha256
+from common.tickets.weights_file import read_weights
 from common.training.device import choose_device, threads
 from common.training.evaluation import Subject, prepare_backbone_, read_subject, write_evaluation
 from common.training.frozen import features_of
@@ -58,7 +59,7 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
 
 def _own_run(path: Path, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> tuple[Subject, Outcome]:
     """Judge a finished run's trained network on the split that its result was measured on."""
-    file = path / "trained.safetensors"
+    file = path / TRAINED
     if not file.exists():
         raise InputError(
             f"--evaluate: {file} is missing: the run is not finished, or kept no network; run it with keep.trained last"
@@ -67,7 +68,7 @@ def _own_run(path: Path, config: DownstreamConfig, dataset: Dataset, device: tor
     backbone = fresh_backbone(config, dataset)
     head = linear_head(int(backbone.num_features), len(dataset.classes), seed=config.seed.task)
     network = Network(backbone, head)
-    restore_(network, load_weights(file).joined())
+    restore_(network, read_weights(file, recorded_sha256(path / "result.json", file), named_by="result.json").state.joined())
     network.to(device)
     split = config.evaluation.split
     metrics = {f"{split}/{name}": value for name, value in classify(network, dataset.split(split), dataset, device).items()}

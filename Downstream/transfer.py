@@ -18,6 +18,7 @@ from common.models.backbones import build_backbone
 from common.models.features import reestimate_norm_statistics_
 from common.models.heads import Network, linear_head
 from common.tickets.rewind import capture
+from common.tickets.trained import TRAINED
 from common.tickets.weights_file import NetworkState, save_weights
 from common.training.checkpoint import load_checkpoint
 from common.training.distributed import broadcast
@@ -184,8 +185,10 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
     metrics = {
         f"{split}/{name}": value for name, value in classify(network, arm.dataset.split(split), arm.dataset, arm.device).items()
     }
+    kept = {}
     if config.keep.trained != "none":
-        save_weights(run.path / "trained.safetensors", NetworkState.split(capture(network)))
+        sha256 = save_weights(run.path / TRAINED, NetworkState.split(capture(network)))
+        kept = {"trained": {"file": TRAINED, "sha256": sha256}}
     ticket = arm.start.ticket
     outcome = Outcome(
         task="classification",
@@ -200,7 +203,7 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
         mask_digest=arm.start.mask.digest() if arm.start.mask else None,
         source=arm.start.source,
         flags=arm.start.flags,
-        details={"labels": arm.labelled.count, "norm_statistics": arm.start.norm_statistics, **details},
+        details={"labels": arm.labelled.count, "norm_statistics": arm.start.norm_statistics, **details, **kept},
     )
     result = write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
     run.mark(status="done")

@@ -82,6 +82,7 @@ def _size(shape: Sequence[int]) -> int:
 
 def _verify(words: argparse.Namespace) -> int:
     from common.tickets.ticket import load_ticket
+    from common.tickets.trained import TRAINED
 
     for path in words.tickets:
         ticket = load_ticket(path)
@@ -92,6 +93,9 @@ def _verify(words: argparse.Namespace) -> int:
         if ticket.header["scores"]:
             ticket.round0_weights()
             checked.append("round-0 weights")
+        if (ticket.path.parent / TRAINED).exists() and ticket.round and ticket.header["origin"]["importer"] is None:
+            ticket.trained_weights()
+            checked.append("trained weights")
         print(f"{path}: {', '.join(checked)} whole; digest {ticket.digest}")
     return 0
 

@@ -20,6 +20,7 @@ from common.tickets.errors import TicketError
 from common.tickets.header import FORMAT, MASK, parse_ticket, ticket_digest
 from common.tickets.mask import Mask, pack_bits, unpack_bits
 from common.tickets.scope import find_scope, prunable_weights
+from common.tickets.trained import load_trained_weights
 from common.tickets.weights_file import NetworkState, load_tensors, load_weights, state_of
 
 _HEADS = ("fc.", "classifier.", "head.")
@@ -116,23 +117,8 @@ class Ticket:
         return load_weights(self._beside(reference["file"]), reference["sha256"])
 
     def trained_weights(self) -> NetworkState:
-        """Return the weights at the end of the ticket's round.
-
-        Raises:
-            TicketError: they were not kept; names the file that is missing.
-        """
-        if self.header["origin"]["importer"] is not None:
-            raise TicketError(
-                f"{self.path} was not written by a search ({self.header['origin']['importer']}); it has no trained weights"
-            )
-        if self.round == 0:
-            return self.round0_weights()
-        file = self.path.parent / "trained.safetensors"
-        if not file.exists():
-            raise TicketError(
-                f"{file} is missing: the run did not keep the trained weights of round {self.round}; run it with keep.trained all"
-            )
-        return load_weights(file)
+        """Return the weights at the end of the ticket's round; errors as `load_trained_weights`."""
+        return load_trained_weights(self)
 
     def _beside(self, reference: str) -> Path:
         return self.path.parent / reference

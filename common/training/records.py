@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from common.files import sha256_file
 from common.tickets.mask import Mask
 from common.tickets.scope import Scope
 from common.tickets.ticket import Description, Ticket, save_ticket
+from common.tickets.trained import save_trained_weights
+from common.tickets.weights_file import NetworkState
 from common.training.alarms import mask_alarms
 from common.training.results import Outcome, write_result
 from common.training.run import Run
@@ -51,8 +53,12 @@ def record_round(
     *,
     seconds: float,
     is_last: bool,
+    trained: NetworkState | None = None,
 ) -> dict[str, Any]:
     """Write a round's ticket, evaluate its trained network, write its result; the last round's is the run's result too.
+
+    The trained weights of a round after round 0, if given, are written behind the ticket that they belong to and before the
+    result that names them.
 
     Returns:
         The result.
@@ -61,6 +67,7 @@ def record_round(
         InputError: a file cannot be written.
     """
     ticket = _write_ticket(run, records, scope, mask, round_, rewind_to)
+    kept = save_trained_weights(ticket, trained) if trained is not None else None
     measured = task.evaluate(records.split)
     outcome = Outcome(
         task="pretraining",
@@ -75,12 +82,20 @@ def record_round(
         mask_digest=mask.digest(),
         source={"folder": run.invocation.folder, "recipe": run.invocation.recipe, "seed": records.seed, "round": round_},
         flags=(*mask_alarms(mask), *task.alarms(measured, records.split)),
-        details={"layer_density": {name: int(kept.sum()) / kept.numel() for name, kept in mask.items()}},
+        details={"layer_density": {name: int(part.sum()) / part.numel() for name, part in mask.items()}},
     )
-    result = write_result(run.round_path(round_) / "result.json", run.facts, outcome, seconds=seconds)
+    folder = run.round_path(round_)
+    result = write_result(folder / "result.json", run.facts, _naming(outcome, kept, ""), seconds=seconds)
     if is_last:
-        write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
+        write_result(run.path / "result.json", run.facts, _naming(outcome, kept, f"{folder.name}/"), seconds=seconds)
     return result
+
+
+def _naming(outcome: Outcome, kept: Mapping[str, str] | None, folder: str) -> Outcome:
+    """Name the trained weights that a round kept, relative to where the result lies."""
+    if kept is None:
+        return outcome
+    return replace(outcome, details={**(outcome.details or {}), "trained": {**kept, "file": folder + kept["file"]}})
 
 
 def _write_ticket(run: Run, records: Records, scope: Scope, mask: Mask, round_: int, rewind_to: str) -> Ticket:

@@ -254,9 +254,11 @@ def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
         if s.rewind_to == "round0":
             save_weights(s.run.path / "rewind.safetensors", state)
     is_last = round_ == s.config.prune.rounds
-    if round_ > 0 and (s.config.keep.trained == "all" or (s.config.keep.trained == "last" and is_last)):
-        save_weights(s.run.round_path(round_) / "trained.safetensors", state)
-    result = record_round(s.run, s.records, s.task, s.scope, mask, round_, s.rewind_to, seconds=seconds, is_last=is_last)
+    keeps = round_ > 0 and (s.config.keep.trained == "all" or (s.config.keep.trained == "last" and is_last))
+    trained = state if keeps else None
+    result = record_round(
+        s.run, s.records, s.task, s.scope, mask, round_, s.rewind_to, seconds=seconds, is_last=is_last, trained=trained
+    )
     density = result["details"]["layer_density"]
     s.log.values(round_, s.span(round_).last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
     s.progress.say(f"round {round_}: density {mask.density:.4f}, {result['metric']} {result['value']:.4f}")

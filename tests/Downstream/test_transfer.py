@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -259,6 +260,19 @@ def test_evaluate_repeats_a_run_and_judges_tickets_by_neighbours(
     written = [json.loads(path.read_text()) for path in (run.parents[2] / "Downstream/evaluations").glob("*.json")]
     assert sorted(entry["protocol"] for entry in written) == ["knn", "knn", "knn", "linear"]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_evaluate_refuses_a_network_that_is_not_the_runs(
+    transfer: Callable[..., tuple[Path, dict]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, result = transfer()
+    other, _ = transfer("--seed.task=1")
+    content = (run / "trained.safetensors").read_bytes()
+    assert result["details"]["trained"] == {"file": "trained.safetensors", "sha256": hashlib.sha256(content).hexdigest()}
+    shutil.copy(other / "trained.safetensors", run)
+    capsys.readouterr()
+    assert main([f"--evaluate={run}", f"--out={run.parents[2]}"]) == 2
+    assert "SHA-256 differs" in capsys.readouterr().err
 
 
 def test_controls_of_a_ticket_that_was_never_rewound_start_from_weights_that_were_never_pruned(

@@ -15,7 +15,8 @@ from common.tickets.errors import TicketError
 from common.tickets.rewind import capture
 from common.tickets.scope import find_scope
 from common.tickets.ticket import Ticket, apply, load_ticket, save_ticket
-from common.tickets.weights_file import NetworkState, save_weights
+from common.tickets.trained import save_trained_weights
+from common.tickets.weights_file import NetworkState
 
 torchvision = pytest.importorskip("torchvision")
 
@@ -180,7 +181,8 @@ def test_weights_trained_and_given(run: Any) -> None:
     ticket = run.ticket()
     model = build_backbone("resnet_digits", seed=9)
     _refused(ticket, model, r"trained\.safetensors is missing", weights="trained")
-    save_weights(ticket.path.parent / "trained.safetensors", run.round0)
+    zeroed = {n: t * ticket.mask[n] if n in ticket.mask else t for n, t in run.round0.backbone.items()}
+    save_trained_weights(ticket, NetworkState(zeroed, {}))
     ticket.apply_to(model, weights="trained")
     _expect(model, ticket, run.round0.backbone)
     ticket.apply_to(model, weights=run.rewind)

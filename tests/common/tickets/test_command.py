@@ -13,6 +13,8 @@ import pytest
 from common.tickets.__main__ import main
 from common.tickets.controls import control_mask
 from common.tickets.ticket import Ticket, load_ticket
+from common.tickets.trained import TRAINED, save_trained_weights
+from common.tickets.weights_file import NetworkState
 
 ROOT = Path(__file__).parents[3]
 
@@ -120,6 +122,17 @@ def test_verify(ticket: Ticket, run: Any, capsys: pytest.CaptureFixture[str]) ->
     (run.folder / "rewind.safetensors").unlink()
     assert "rewind.safetensors" in _fails(capsys, "verify", str(ticket.path))
     assert main(["inspect", str(ticket.path)]) == 0
+
+
+def test_verify_checks_trained_weights_where_they_lie_there(ticket: Ticket, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    other = run.ticket(seed=1, round_=3)
+    for one in (ticket, other):
+        zeroed = {n: t * one.mask[n] if n in one.mask else t for n, t in run.round0.backbone.items()}
+        save_trained_weights(one, NetworkState(zeroed, {}))
+    assert main(["verify", str(ticket.path)]) == 0
+    assert "trained weights whole" in capsys.readouterr().out
+    (ticket.path.parent / TRAINED).write_bytes((other.path.parent / TRAINED).read_bytes())
+    assert "belongs to another ticket" in _fails(capsys, "verify", str(ticket.path))
 
 
 def test_compare(ticket: Ticket, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

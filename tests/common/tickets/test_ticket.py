@@ -21,7 +21,7 @@ from common.tickets.header import read_header
 from common.tickets.mask import Mask
 from common.tickets.rewind import capture
 from common.tickets.ticket import load_ticket, save_ticket
-from common.tickets.weights_file import NetworkState, load_weights, save_weights
+from common.tickets.weights_file import NetworkState, load_weights, read_weights, save_weights
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -199,19 +199,12 @@ def test_a_broken_reference_leaves_the_mask_readable(damage: str, run: Any) -> N
         assert "\n" not in str(error.value)
 
 
-def test_trained_weights(run: Any) -> None:
-    assert _equal(run.ticket(round_=0).trained_weights().backbone, run.round0.backbone)
-    ticket = run.ticket(round_=2)
-    with pytest.raises(TicketError, match=r"round_02/trained\.safetensors is missing.*keep\.trained"):
-        ticket.trained_weights()
-    save_weights(ticket.path.parent / "trained.safetensors", run.rewind)
-    assert _equal(ticket.trained_weights().backbone, run.rewind.backbone)
-
-
-def test_a_file_of_weights_is_checked(tmp_path: Path, state: NetworkState) -> None:
+@pytest.mark.parametrize("ticket", [None, {"run": "SimCLR/digits@2", "digest": "5" * 64}])
+def test_a_file_of_weights_is_checked(ticket: dict[str, str] | None, tmp_path: Path, state: NetworkState) -> None:
     path = tmp_path / "w.safetensors"
-    assert save_weights(path, state) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert save_weights(path, state, ticket) == hashlib.sha256(path.read_bytes()).hexdigest()
     content = path.read_bytes()
+    assert read_weights(path).ticket == ticket
     read = load_weights(path)
     assert _equal(read.backbone, state.backbone)
     assert _equal(read.head, state.head)
@@ -222,7 +215,7 @@ def test_a_file_of_weights_is_checked(tmp_path: Path, state: NetworkState) -> No
         with pytest.raises(TicketError):
             load_weights(path)
     path.write_bytes(content)
-    with pytest.raises(TicketError, match="not the file that the ticket was written with"):
+    with pytest.raises(TicketError, match="not the file that its ticket names"):
         load_weights(path, "0" * 64)
 
 

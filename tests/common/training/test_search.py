@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from common.tickets import load_ticket
+from common.tickets import TicketError, load_ticket
 from common.tickets.container import parse_container
 
 ROUNDS = range(4)
@@ -99,6 +101,40 @@ def test_the_rewind_point_is_round_0_and_holds_head_and_norm_statistics(small_se
     assert all(np.array_equal(rewind[name], scores[name]) for name in rewind)
     assert any(name.startswith("head/") for name in rewind)
     assert int(rewind["weight/bn1.num_batches_tracked"]) > 0
+
+
+def test_trained_weights_are_named_by_the_result_that_was_written_after_them(small_search: Path) -> None:
+    for round_ in ROUNDS[1:]:
+        folder = small_search / f"round_{round_:02d}"
+        files = [folder / f"{name}" for name in ("ticket.safetensors", "trained.safetensors", "result.json")]
+        content = files[1].read_bytes()
+        expected = {"file": "trained.safetensors", "sha256": hashlib.sha256(content).hexdigest()}
+        assert json.loads(files[2].read_text())["details"]["trained"] == expected
+        times = [file.stat().st_mtime_ns for file in files]
+        assert times == sorted(times)
+        read, stored = load_ticket(files[0]).trained_weights(), weights(files[1])
+        assert all(np.array_equal(tensor, stored[f"weight/{name}"]) for name, tensor in read.backbone.items())
+    last = json.loads((small_search / "result.json").read_text())["details"]["trained"]
+    assert last == {**expected, "file": "round_03/trained.safetensors"}
+    assert "trained" not in json.loads((small_search / "round_00/result.json").read_text())["details"]
+
+
+def test_trained_weights_of_another_seed_are_refused(
+    small_search: Path, search: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from common.tickets.__main__ import main
+
+    other = search("--seed.ticket=1")
+    run = tmp_path / "copy" / small_search.name
+    shutil.copytree(small_search, run)
+    ticket = run / "round_01/ticket.safetensors"
+    load_ticket(ticket).trained_weights()
+    assert main(["verify", str(ticket)]) == 0
+    shutil.copy(other / "round_01/trained.safetensors", run / "round_01")
+    (run / "round_01/result.json").unlink()  # the file alone must tell
+    with pytest.raises(TicketError, match=r"another ticket.*seed1-0@1, expected .*seed0-0@1"):
+        load_ticket(ticket).trained_weights()
+    assert main(["verify", str(ticket)]) == 2
 
 
 def test_head_and_norms_are_rewound_too(search: Callable[..., Path]) -> None:
