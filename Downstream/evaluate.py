@@ -7,25 +7,28 @@ so its backbone is judged by k-NN among the labelled training images.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from common.cli import Invocation
-from common.config import from_tree
+from common.config import StartConfig
 from common.data.datasets import Dataset, open_data
 from common.errors import InputError
-from common.files import read_json
+from common.files import sha256_file
 from common.metrics.knn import knn_accuracy
 from common.models.heads import Network, linear_head
 from common.tickets.rewind import restore_
 from common.tickets.trained import TRAINED, recorded_sha256
 from common.tickets.weights_file import read_weights
 from common.training.device import choose_device, threads
-from common.training.evaluation import Subject, prepare_backbone_, read_subject, write_evaluation
+from common.training.evaluation import Subject, as_ticket, read_subject, start_subject_, write_evaluation
 from common.training.frozen import features_of
+from common.training.precision import float32_products
 from common.training.pretraining import describe_data
+from common.training.recorded import RecordedRun, check_images, read_run, request_of
 from common.training.results import Outcome
 from Downstream.config import DownstreamConfig
 from Downstream.labels import labelled_images
@@ -36,55 +39,94 @@ from Downstream.transfer import fresh_backbone
 def evaluate_on_target(invocation: Invocation, what: str) -> None:
     """Judge a run, ticket or file; write the result under OUT/Downstream/evaluations/.
 
+    A Downstream run is judged with its own configuration (see `request_of`), everything else with the line's.
+
     Raises:
         InputError: `what` is none of these, is damaged, does not fit, or the run kept no trained network.
     """
     path = Path(what)
-    record = read_json(path / "run.json") if path.is_dir() else {}
-    own = str(record.get("run", "")).startswith(f"{invocation.folder}/")
-    if own:
-        recipe = record["run"].split("/")[1].rpartition("-")[0]
-        invocation = Invocation(invocation.folder, recipe, from_tree(DownstreamConfig, record["config"]))
-    config = invocation.config
+    run = read_run(path) if path.is_dir() else None
+    own = run if run is not None and run.folder == invocation.folder else None
+    if own is not None:
+        request, subject = request_of(own, invocation), _network_of(own)
+    else:
+        subject = read_subject(path, run)
+        request = _request(invocation, subject)
+    config: DownstreamConfig = request.config
     device = choose_device(config.train.device)
-    with threads(config.train.threads):
+    with threads(config.train.threads), float32_products(config.train.precision):
         started = time.monotonic()
         dataset = open_data(config.data)
-        if own:
-            subject, outcome = _own_run(path, config, dataset, device)
+        if own is not None:
+            check_images(own, describe_data(dataset))
+            outcome = _own_run(own, config, dataset, device)
         else:
-            subject, outcome = _by_neighbours(path, config, dataset, device)
-        write_evaluation(invocation, subject, outcome, device, seconds=time.monotonic() - started)
+            outcome = _by_neighbours(subject, config, dataset, device)
+        write_evaluation(request, subject, outcome, device, seconds=time.monotonic() - started)
 
 
-def _own_run(path: Path, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> tuple[Subject, Outcome]:
-    """Judge a finished run's trained network on the split that its result was measured on."""
-    file = path / TRAINED
+def _network_of(run: RecordedRun) -> Subject:
+    """Name the network that a finished run kept."""
+    file = run.path / TRAINED
     if not file.exists():
-        raise InputError(
-            f"--evaluate: {file} is missing: the run is not finished, or kept no network; run it with keep.trained last"
-        )
-    result = read_json(path / "result.json")
+        raise InputError(f"--evaluate: {file} is missing: the run kept no network; run it with keep.trained last")
+    return Subject(run.path, None, run, sha256_file(file))
+
+
+def _request(invocation: Invocation, subject: Subject) -> Invocation:
+    """Put what is judged in the place of the recipe's ticket or start.weights, so that the evaluation is named by it.
+
+    Raises:
+        InputError: the line names another one beside it, or asks of a file of weights what only a ticket has.
+    """
+    config, given = invocation.config, invocation.given
+    if subject.ticket is None:
+        asked = {name for name in given if name.startswith("ticket.")} - {"ticket.norm_statistics"}
+        odd = sorted(asked - ({"ticket.control"} if given.get("ticket.control") == "dense" else set()))
+        if odd:
+            raise InputError(f"--{odd[0]}: {subject.path} is a file of weights, which has no mask; judge a ticket to use it")
+        _require_alone(given, "start.weights", subject.path)
+        config = replace(config, start=StartConfig(str(subject.path)))
+    else:
+        _require_alone(given, "ticket.file", subject.ticket)
+    trained = subject.run is not None and "ticket.weights" not in given
+    ticket = as_ticket(subject, config.ticket, "trained" if trained else config.ticket.weights)
+    return replace(invocation, config=replace(config, ticket=ticket))
+
+
+def _require_alone(given: Any, name: str, path: Path) -> None:
+    if given.get(name) is not None and Path(given[name]) != path:
+        raise InputError(f"--{name} names {given[name]}, --evaluate {path}; one is judged at a time, leave --{name} out")
+
+
+def _own_run(run: RecordedRun, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
+    """Judge a finished run's trained network on the split that its result was measured on."""
+    file, split = run.path / TRAINED, config.evaluation.split
+    state = read_weights(file, recorded_sha256(run.path / "result.json", file), named_by="the run's result").state
     backbone = fresh_backbone(config, dataset)
-    head = linear_head(int(backbone.num_features), len(dataset.classes), seed=config.seed.task)
-    network = Network(backbone, head)
-    restore_(network, read_weights(file, recorded_sha256(path / "result.json", file), named_by="result.json").state.joined())
+    network = Network(backbone, linear_head(int(backbone.num_features), len(dataset.classes), seed=config.seed.task))
+    restore_(network, state.joined())
     network.to(device)
-    split = config.evaluation.split
     metrics = {f"{split}/{name}": value for name, value in classify(network, dataset.split(split), dataset, device).items()}
     kept: dict[str, Any] = {
-        key: result[key] for key in ("protocol", "density", "control", "ticket", "mask_digest", "source", "flags")
+        key: run.result[key] for key in ("protocol", "density", "control", "ticket", "mask_digest", "source", "flags")
     }
-    outcome = Outcome("classification", describe_data(dataset), split, "top1", metrics, **kept, details={"evaluated": str(path)})
-    return Subject(file), outcome
+    return Outcome("classification", describe_data(dataset), split, "top1", metrics, **kept)
 
 
-def _by_neighbours(path: Path, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> tuple[Subject, Outcome]:
+def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
     """Judge a backbone by k-NN: the bank is the labelled training images, nothing is fitted."""
-    subject = read_subject(path)
-    backbone = fresh_backbone(config, dataset).to(device)
-    accept = config.data.accept_input_mismatch
-    statistics = prepare_backbone_(subject, backbone, dataset, device, accept_mismatch=accept)
+    backbone = fresh_backbone(config, dataset)
+    start = start_subject_(
+        subject,
+        backbone,
+        config.ticket,
+        dataset,
+        device,
+        seed=config.seed.task,
+        start_weights=config.start.weights,
+        accept_mismatch=config.data.accept_input_mismatch,
+    )
     bank, split = labelled_images(dataset, config.data, config.seed.task).train, config.evaluation.split
     queries = dataset.split(split)
     value = knn_accuracy(
@@ -94,23 +136,23 @@ def _by_neighbours(path: Path, config: DownstreamConfig, dataset: Dataset, devic
         bank.labels.to(device),
         k=config.evaluation.neighbours,
     )
-    ticket = subject.ticket
-    outcome = Outcome(
+    return Outcome(
         task="classification",
         data=describe_data(dataset),
         split=split,
         metric="knn_accuracy",
         metrics={f"{split}/knn_accuracy": value},
         protocol="knn",
-        density=ticket.density if ticket else 1.0,
-        control="ticket" if ticket else "dense",
-        ticket=ticket.digest if ticket else None,
-        mask_digest=ticket.header["mask_digest"] if ticket else None,
+        density=start.density,
+        control=start.control,
+        ticket=start.ticket.digest if start.ticket else None,
+        mask_digest=start.mask.digest() if start.mask else None,
+        source=start.source,
+        flags=start.flags,
         details={
             "labels": len(bank),
             "neighbours": config.evaluation.neighbours,
-            "norm_statistics": statistics,
-            "evaluated": str(path),
+            "norm_statistics": start.norm_statistics,
+            "weights": config.ticket.weights if start.ticket else None,
         },
     )
-    return subject, outcome

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,15 @@ from common.values import escape
 
 @dataclass(frozen=True)
 class Invocation:
-    """A resolved run request: which folder, the recipe's name, and the whole configuration (the folder's schema)."""
+    """A resolved run request: which folder, the recipe's name, and the whole configuration (the folder's schema).
+
+    `given` is what the line itself says, by dotted name: flags, what --config files set, and `recipe` where --recipe names one.
+    """
 
     folder: str
     recipe: str
     config: Any
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -173,10 +177,13 @@ def _job(command: Command, shared: list[str], words: list[str] | InputError) -> 
 
 def _invocation(command: Command, line: Line) -> Invocation:
     values = load_recipe(find_recipe(command.recipes, line.recipe), command.schema)
+    given: dict[str, Any] = {}
     for file in line.configs:
-        values.update(load_recipe(file, command.schema))
-    values.update(line.flags)
-    return Invocation(command.folder, line.recipe, _build(command.schema, values))
+        given.update(load_recipe(file, command.schema))
+    given.update(line.flags)
+    config = _build(command.schema, {**values, **given})
+    named = {"recipe": line.recipe} if any(word.startswith("--recipe=") for word in line.words) else {}
+    return Invocation(command.folder, line.recipe, config, {**given, **named})
 
 
 def _build(schema: type, values: Mapping[str, Any], prefix: str = "") -> Any:

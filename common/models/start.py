@@ -88,6 +88,19 @@ def _with_head(state: NetworkState) -> dict[str, Tensor]:
     return {**state.backbone, **{f"{_HEAD}{name}": tensor for name, tensor in state.head.items()}}
 
 
+def is_ticket(path: Path) -> bool:
+    """Say whether a file is a ticket, whole or not, and no other file of weights.
+
+    Raises:
+        InputError: it is a safetensors file by name and cannot be read as one.
+    """
+    if path.suffix != ".safetensors":
+        return False
+    content = read_bytes(path)
+    load_tensors(content, str(path))
+    return "ticket" in _metadata(content)
+
+
 def _metadata(content: bytes) -> Mapping[str, str]:
     """Return the metadata of a safetensors file that the library could read; others than ours need not be in canonical form."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

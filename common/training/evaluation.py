@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from common.canonical import config_hash
 from common.cli import Invocation
+from common.config import TicketConfig
 from common.data.datasets import Dataset
-from common.data.inputs import accept_input
 from common.errors import InputError
 from common.files import read_json, sha256_file
+from common.identity import run_directory
 from common.models.features import reestimate_norm_statistics_
-from common.models.start import StartWeights, load_start_weights_, read_start_weights
-from common.tickets.container import parse_container, read_bytes
-from common.tickets.ticket import Ticket, load_ticket
-from common.tickets.weights_file import NetworkState
+from common.models.start import is_ticket
+from common.tickets.header import read_header
+from common.training.alarms import mask_alarms
 from common.training.evaluation_head import load_head_
 from common.training.frozen import normalised_batches
 from common.training.pretraining import Setting, describe_data
+from common.training.recorded import RecordedRun
 from common.training.results import Outcome, write_result
 from common.training.run import Facts, device_name
 from common.training.task import Task
+from common.training.transfer import Start, start_
+
+LOOKS = "test_evaluations"
 
 
 @dataclass(frozen=True)
@@ -35,69 +38,88 @@ class Subject:
     """What `--evaluate` was given.
 
     Attributes:
-        path: the run directory or file.
-        ticket: the ticket whose mask is in force; None for a file of dense weights.
-        trained: the trained network of a run; None for a ticket or a file.
-        start: weights of a file that is no ticket.
-        config: the run's own configuration, as JSON values; None for a ticket or a file.
-        recipe: the run's recipe.
+        path: as it was given: a run directory, a ticket or a file of weights.
+        ticket: the ticket whose mask is in force, a run's last one; None for a file of weights.
+        run: the run, where one was given.
+        digest: names what is judged: the ticket's digest, or the SHA-256 of the file; 64 hex digits.
     """
 
     path: Path
-    ticket: Ticket | None = None
-    trained: NetworkState | None = None
-    start: StartWeights | None = None
-    config: Mapping[str, Any] | None = None
-    recipe: str | None = None
+    ticket: Path | None
+    run: RecordedRun | None
+    digest: str
 
 
-def read_subject(path: Path) -> Subject:
-    """Read a run directory, a ticket, or a file of weights.
+def read_subject(path: Path, run: RecordedRun | None) -> Subject:
+    """Say what a path is: a run of a search, a ticket, or a file of weights.
+
+    Args:
+        path: what `--evaluate` was given.
+        run: the run that was read from it, if it is a directory.
 
     Raises:
-        InputError: it is none of these, is damaged, or the run kept no trained weights.
+        InputError: it is not there, is no ticket though it says so, or is a run without tickets.
     """
-    if path.is_dir():
-        return _read_run(path)
-    if path.suffix == ".safetensors" and "ticket" in parse_container(read_bytes(path), str(path)).metadata:
-        return Subject(path, ticket=load_ticket(path))
-    if not path.exists():
+    if run is not None:
+        tickets = sorted(path.glob("round_*/ticket.safetensors"), key=lambda file: int(file.parent.name.removeprefix("round_")))
+        if not tickets:
+            raise InputError(
+                f"--evaluate: {path} is a run of {run.folder}, which left no tickets; "
+                f"judge it with python -m {run.folder} --evaluate {path}"
+            )
+        return Subject(path, tickets[-1], run, str(read_header(tickets[-1])["digest"]))
+    if not path.is_file():
         raise InputError(f"--evaluate: {path} is not there; expected a run directory, a ticket, or a file of weights")
-    return Subject(path, start=read_start_weights(path))
+    if is_ticket(path):
+        return Subject(path, path, None, str(read_header(path)["digest"]))
+    return Subject(path, None, None, sha256_file(path))
 
 
-def _read_run(path: Path) -> Subject:
-    record = read_json(path / "run.json")
-    rounds = sorted(path.glob("round_*/ticket.safetensors"))
-    if record.get("status") != "done" or not rounds:
-        raise InputError(
-            f"--evaluate: {path} is not finished (status {record.get('status')}); run the same command again to continue it"
-        )
-    ticket = load_ticket(rounds[-1])
-    recipe = str(record["run"]).split("/")[1].rpartition("-")[0]
-    return Subject(path, ticket=ticket, trained=ticket.trained_weights(), config=record["config"], recipe=recipe)
+def as_ticket(subject: Subject, config: TicketConfig, weights: Literal["rewind", "trained"]) -> TicketConfig:
+    """Return as what a subject is judged, with nothing left to defaults.
+
+    Args:
+        subject: what is judged.
+        config: control, norm statistics and stem that are asked for.
+        weights: rewind or trained.
+    """
+    asked = replace(config, file=str(subject.ticket) if subject.ticket else None, weights=weights)
+    its_own = subject.ticket is None and config.norm_statistics is None  # a file is judged as it is
+    return replace(asked, norm_statistics="stored" if its_own else asked.statistics("knn"))
 
 
-def prepare_backbone_(
-    subject: Subject, backbone: nn.Module, dataset: Dataset, device: torch.device, *, accept_mismatch: bool
-) -> str:
-    """Put a subject's weights and mask into a backbone; return which norm statistics it has, "stored" or "reestimate".
+def start_subject_(
+    subject: Subject,
+    backbone: nn.Module,
+    config: TicketConfig,
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    seed: int,
+    start_weights: str | None,
+    accept_mismatch: bool,
+) -> Start:
+    """Put a subject's weights and mask into a backbone, on the device.
+
+    Args:
+        subject: what is judged.
+        backbone: with fresh weights.
+        config: what `as_ticket` returned.
+        dataset: for its input specification, and the training images that norm statistics are estimated on.
+        device: where to compute.
+        seed: of a control's draws.
+        start_weights: of control mask_only; a file that is judged takes its place.
+        accept_mismatch: judge weights that expect another input, and flag the result.
 
     Raises:
-        InputError: another architecture, stem or input.
+        InputError: as `common.training.transfer.start_`.
     """
-    expects = subject.ticket.header["input"] if subject.ticket else subject.start.input if subject.start else None
-    accept_input(str(subject.path), expects, dataset.input, accept_mismatch=accept_mismatch)
-    if subject.ticket is None:
-        if subject.start is None:
-            raise InputError(f"--evaluate: {subject.path} holds neither a ticket nor weights")
-        load_start_weights_(backbone, subject.start, str(subject.path))
-        return "stored"
-    subject.ticket.apply_to(backbone, weights=subject.trained or "rewind")
-    if subject.trained is not None:
-        return "stored"
-    reestimate_norm_statistics_(backbone, normalised_batches(dataset.train, dataset.input, device, equal=True))
-    return "reestimate"
+    weights = str(subject.path) if subject.ticket is None else start_weights
+    start = start_(backbone, config, dataset, seed=seed, start_weights=weights, protocol="knn", accept_mismatch=accept_mismatch)
+    backbone.to(device)
+    if start.norm_statistics == "reestimate":
+        reestimate_norm_statistics_(backbone, normalised_batches(dataset.train, dataset.input, device, equal=True))
+    return start
 
 
 def evaluate_subject(invocation: Invocation, subject: Subject, task: Task, setting: Setting) -> None:
@@ -107,37 +129,92 @@ def evaluate_subject(invocation: Invocation, subject: Subject, task: Task, setti
         InputError: the subject does not fit, or the result cannot be written.
     """
     started = time.monotonic()
-    accept = invocation.config.data.accept_input_mismatch
-    statistics = prepare_backbone_(subject, task.backbone, setting.dataset, setting.device, accept_mismatch=accept)
-    load_head_(task, subject, setting.dataset.name)
-    metrics = {f"validation/{name}": value for name, value in task.evaluate("validation").items()}
+    config = invocation.config
+    as_what = as_ticket(subject, TicketConfig(), "trained" if subject.run is not None else "rewind")
+    start = start_subject_(
+        subject,
+        task.backbone,
+        as_what,
+        setting.dataset,
+        setting.device,
+        seed=config.seed.task,
+        start_weights=None,
+        accept_mismatch=config.data.accept_input_mismatch,
+    )
+    load_head_(task, subject, start.ticket, setting.dataset.name)
+    measured = task.evaluate("validation")
+    told = () if subject.run is not None else start.flags  # a run and its own images are no source and target
     outcome = Outcome(
         task="pretraining",
         data=describe_data(setting.dataset),
         split="validation",
         metric=task.main_metric,
-        metrics=metrics,
+        metrics={f"validation/{name}": value for name, value in measured.items()},
         protocol="pretrain",
-        density=subject.ticket.density if subject.ticket else 1.0,
-        control="ticket" if subject.ticket else "dense",
-        ticket=subject.ticket.digest if subject.ticket else None,
-        mask_digest=subject.ticket.header["mask_digest"] if subject.ticket else None,
-        details={"norm_statistics": statistics, "evaluated": str(subject.path)},
+        density=start.density,
+        control=start.control,
+        ticket=start.ticket.digest if start.ticket else None,
+        mask_digest=start.mask.digest() if start.mask else None,
+        flags=(*told, *(mask_alarms(start.mask) if start.mask else ()), *task.alarms(measured, "validation")),
+        details={"norm_statistics": start.norm_statistics},
     )
     write_evaluation(invocation, subject, outcome, setting.device, seconds=time.monotonic() - started)
 
 
 def write_evaluation(invocation: Invocation, subject: Subject, outcome: Outcome, device: torch.device, *, seconds: float) -> None:
-    """Write an evaluation's result to OUT/FOLDER/evaluations/ and say what it is.
+    """Write an evaluation's result to OUT/FOLDER/evaluations/ and say what it is; a look at test images is counted.
+
+    The file is named by recipe, configuration and seeds as a run directory is, and by what was judged. It is written over when
+    the same is judged again, and remembers how often it was.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or a file among the evaluations is none.
     """
-    content = subject.ticket.digest if subject.ticket else sha256_file(subject.path)
-    kind = "trained" if subject.trained else "rewound" if subject.ticket else "file"
-    name = f"{invocation.recipe}-{config_hash(invocation.folder, invocation.config)}-{kind}-{content[:12]}"
-    path = Path(invocation.config.out) / invocation.folder / "evaluations" / f"{name}.json"
-    facts = Facts(f"{invocation.folder}/evaluations/{name}", invocation, device_name(device), torch.get_num_threads())
-    result = write_result(path, facts, outcome, seconds=seconds)
+    run = subject.run if subject.run is not None and subject.run.folder == invocation.folder else None
+    directory = run_directory(invocation).parts[-2:] if run is None else run.name.split("/")[1:]
+    kind = "run" if subject.run is not None else "ticket" if subject.ticket is not None else "file"
+    name = "-".join((*directory, kind, subject.digest[:12]))
+    folder = Path(invocation.config.out) / invocation.folder / "evaluations"
+    details = {**(outcome.details or {}), "evaluated": str(subject.path), "subject": subject.digest}
+    if outcome.split == "test":
+        details[LOOKS] = count_looks(folder, name, subject.digest, outcome.data)
+    seed = run.seeds[0] if run is not None else None
+    facts = Facts(f"{invocation.folder}/evaluations/{name}", invocation, device_name(device), torch.get_num_threads(), seed)
+    result = write_result(folder / f"{name}.json", facts, replace(outcome, details=details), seconds=seconds)
     print("\n".join(f"{metric} {value:.4f}" for metric, value in sorted(result["metrics"].items())))
-    print(f"result: {path}")
+    if looks := details.get(LOOKS):
+        print(f"looks at these test images by --evaluate: {looks['all']}, at this subject {looks['subject']}")
+    print(f"result: {folder / name}.json")
+
+
+def count_looks(folder: Path, name: str, subject: str, data: Mapping[str, Any]) -> dict[str, int]:
+    """Count how often evaluations looked at the test images of a split, this look included.
+
+    The numbers are over the files in the folder: a choice among many looks at test images is a choice on them, and whoever reads
+    a value should see among how many.
+
+    Args:
+        folder: OUT/FOLDER/evaluations.
+        name: of the evaluation's file, without its ending.
+        subject: digest of what is judged.
+        data: {"split_hash"} of the images.
+
+    Returns:
+        {"same": looks of this evaluation, "subject": of this subject however it was judged, "all": of every subject}.
+
+    Raises:
+        InputError: a file of the folder is no evaluation's result.
+    """
+    looks = {"same": 1, "subject": 1, "all": 1}
+    for file in sorted(folder.glob("*.json")):
+        result = read_json(file)
+        details, images = result.get("details"), result.get("data")
+        if not isinstance(details, dict) or not isinstance(images, dict):
+            raise InputError(f"{file} is no evaluation's result; test looks cannot be counted beside it, so move it away")
+        if LOOKS not in details or images.get("split_hash") != data["split_hash"]:
+            continue
+        count = int(details[LOOKS]["same"])
+        looks["all"] += count
+        looks["subject"] += count * (details.get("subject") == subject)
+        looks["same"] += count * (file.stem == name)
+    return looks

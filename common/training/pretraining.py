@@ -11,13 +11,16 @@ import torch
 from torch import nn
 
 from common.cli import Invocation
-from common.config import SearchConfig, from_tree
+from common.config import SearchConfig
 from common.data.datasets import Dataset, open_data
 from common.data.inputs import accept_input
+from common.errors import InputError
 from common.identity import ticket_seed
 from common.models.backbones import build_backbone
 from common.models.start import StartWeights, load_start_weights_, read_start_weights
 from common.training.device import choose_device, threads
+from common.training.precision import float32_products
+from common.training.recorded import check_images, read_run, request_of
 from common.training.records import Records
 from common.training.run import open_run
 from common.training.search import check_search, search
@@ -83,8 +86,13 @@ def run_search(invocation: Invocation, objective: str, build_task: BuildTask) ->
                 print(f"{run.path}: {config.prune.rounds + 1} tickets in {time.monotonic() - started:.0f} s")
 
 
-def build_setting(config: SearchConfig, device: torch.device) -> Setting:
+def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = True) -> Setting:
     """Load the data and build the backbone with the weights that round 0 starts from.
+
+    Args:
+        config: of the run.
+        device: where to compute.
+        starts: False leaves the file of start.weights alone, for weights that come from elsewhere.
 
     Raises:
         InputError: unknown data set or backbone, a root that is not there, or weights that do not fit.
@@ -100,7 +108,7 @@ def build_setting(config: SearchConfig, device: torch.device) -> Setting:
         patch=config.model.patch,
     )
     start = None
-    if config.start.weights is not None:
+    if starts and config.start.weights is not None:
         start = read_start_weights(config.start.weights)
         accept_input(config.start.weights, start.input, dataset.input, accept_mismatch=config.data.accept_input_mismatch)
         print(f"start.weights: {load_start_weights_(backbone, start, config.start.weights)}")
@@ -120,21 +128,27 @@ def _records(setting: Setting, objective: str) -> Records:
 def evaluate_search(invocation: Invocation, what: str, build_task: BuildTask) -> None:
     """Judge a run, ticket or file of weights by the objective's metrics on validation images; nothing is trained.
 
-    A run is judged by the trained weights of its last round, with its own configuration; a ticket by its rewound, masked weights
-    with norm statistics re-estimated on the training images; a file by its weights as they are.
+    A run is judged by the trained weights of its last round, with its own configuration (see `request_of`); a ticket by its
+    rewound, masked weights with norm statistics re-estimated on the training images; a file by its weights as they are.
 
     Raises:
-        InputError: `what` is none of these or does not fit the backbone.
+        InputError: `what` is none of these, is a run of another folder, or does not fit the backbone or the line.
     """
     from common.training.evaluation import evaluate_subject, read_subject
 
-    subject = read_subject(Path(what))
-    if subject.config is not None:
-        invocation = Invocation(
-            invocation.folder, subject.recipe or invocation.recipe, from_tree(type(invocation.config), subject.config)
+    path = Path(what)
+    if "start.weights" in invocation.given:
+        raise InputError(
+            "--start.weights has no meaning with --evaluate, which trains nothing; judge the file by --evaluate FILE"
         )
-    device = choose_device(invocation.config.train.device)
-    with threads(invocation.config.train.threads):
-        setting = build_setting(invocation.config, device)
-        task = build_task(setting)
-        evaluate_subject(invocation, subject, task, setting)
+    run = read_run(path) if path.is_dir() else None
+    if run is not None and run.folder != invocation.folder:
+        raise InputError(f"--evaluate: {path} is a run of {run.folder}; judge it with python -m {run.folder} --evaluate {path}")
+    subject = read_subject(path, run)
+    request = request_of(run, invocation) if run is not None else invocation
+    train = request.config.train
+    with threads(train.threads), float32_products(train.precision):
+        setting = build_setting(request.config, choose_device(train.device), starts=False)
+        if run is not None:
+            check_images(run, describe_data(setting.dataset))
+        evaluate_subject(request, subject, build_task(setting), setting)

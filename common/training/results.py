@@ -71,7 +71,7 @@ def write_result(path: Path, facts: Facts, outcome: Outcome, *, seconds: float) 
         "folder": facts.invocation.folder,
         "recipe": facts.invocation.recipe,
         "config": as_tree(config),
-        "seed": {"ticket": ticket_seed(config), "task": config.seed.task},
+        "seed": {"ticket": ticket_seed(config) if facts.seed is None else facts.seed, "task": config.seed.task},
         "task": outcome.task,
         "data": dict(outcome.data),
         "split": outcome.split,

@@ -26,12 +26,16 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Facts:
-    """Who measured a result, where: the run's name, its request, the device and the threads."""
+    """Who measured a result, where: the run's name, its request, the device and the threads.
+
+    `seed` is the search's seed where it is known; None: it follows from the request.
+    """
 
     run: str
     invocation: Invocation
     device: str
     threads: int
+    seed: int | None = None
 
 
 @dataclass

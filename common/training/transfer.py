@@ -88,7 +88,9 @@ def start_(
         needs = "needs start.weights" if control.weights == START else "takes no start.weights; only mask_only does"
         raise InputError(f"ticket.control {name} {needs}")
     if config.weights == "trained" and name not in ("ticket", "dense"):
-        raise InputError(f"ticket.weights trained: expected control ticket or dense, got {name}, whose mask was never trained")
+        raise InputError(
+            f"ticket.weights trained: expected control ticket or dense, got {name}, whose mask was never trained; use rewind"
+        )
     mask = control_mask(ticket, name, seed)
     flags = _flags(ticket, dataset)
     if control.weights == FRESH:
