@@ -56,6 +56,12 @@ def paradigm_search(paradigm: str, small_search: Path, tmp_path_factory: pytest.
     return small_search if paradigm == "SimCLR" else run_search(tmp_path_factory.mktemp(paradigm), folder=paradigm)
 
 
+@pytest.fixture(scope="session")
+def final_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `small_search`, but a search that never rewinds."""
+    return run_search(tmp_path_factory.mktemp("final"), "--rewind.to=final")
+
+
 @pytest.fixture
 def search(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that runs a search of its own in the test's folder."""

@@ -14,7 +14,7 @@ from common.data.inputs import accept_input
 from common.data.splits import MANY_CLASSES, base_name, parse_classes
 from common.errors import InputError
 from common.models.start import load_start_weights_, read_start_weights
-from common.tickets.controls import FRESH, START, control_mask, find_control
+from common.tickets.controls import FRESH, REWIND, START, control_mask, find_control
 from common.tickets.mask import Mask
 from common.tickets.ticket import Ticket, apply, load_ticket
 from common.tickets.weights_file import NetworkState
@@ -92,7 +92,7 @@ def start_(
             f"ticket.weights trained: expected control ticket or dense, got {name}, whose mask was never trained; use rewind"
         )
     mask = control_mask(ticket, name, seed)
-    flags = _flags(ticket, dataset)
+    flags = (*_flags(ticket, dataset), *_less_trained(ticket, name, config))
     if control.weights == FRESH:
         apply(ticket, mask, backbone, weights="none", stem=config.stem)
     elif control.weights == START and start_weights is not None:
@@ -137,6 +137,22 @@ def _flags(ticket: Ticket, dataset: Dataset) -> tuple[str, ...]:
     if _images_of(seen) != _images_of(target) or not _classes(seen) & _classes(target):
         return ()
     return ("source_saw_target",) if origin["objective"] in LABELLED_OBJECTIVES else ("source_saw_images",)
+
+
+def _less_trained(ticket: Ticket, control: str, config: TicketConfig) -> tuple[str, ...]:
+    """Flag a control whose weights had fewer epochs behind them than the ticket's: what it loses may be training, not the mask.
+
+    A ticket that was never rewound (`final`) has trained on since round 0, and a ticket's trained weights had a round on top of
+    the rewind point; their controls start from the end of round 0. Fresh weights are no control of training, and are not flagged.
+    A control that was written as a ticket file is told by its header.
+    """
+    origin, to = ticket.header["origin"], ticket.header["rewind"]["to"]
+    kind, _, rest = str(origin["importer"]).partition(":")
+    name = rest.partition(":")[0] if kind == "control" and control == "ticket" else control
+    if ticket.round == 0 or name == "ticket" or find_control(name).weights != REWIND:
+        return ()
+    behind = to == "final" or (config.weights == "trained" and to in ("round0", "pretrained"))
+    return ("control_less_trained",) if behind else ()
 
 
 def _images_of(name: str) -> str:

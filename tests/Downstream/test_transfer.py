@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from common.cli import resolve
 from common.config import DataConfig
 from common.data.datasets import Dataset, Images, load_data
-from common.tickets import load_ticket
+from common.tickets import CONTROLS, load_ticket
 from common.training.frozen import features_of
 from Downstream.labels import labelled_images
 from Downstream.linear import fit_linear, standardisation
@@ -276,9 +276,9 @@ def test_evaluate_refuses_a_network_that_is_not_the_runs(
 
 
 def test_controls_of_a_ticket_that_was_never_rewound_start_from_weights_that_were_never_pruned(
-    transfer: Callable[..., tuple[Path, dict]], search: Callable[..., Path]
+    transfer: Callable[..., tuple[Path, dict]], final_search: Path
 ) -> None:
-    run = search("--rewind.to=final")
+    run = final_search
     ticket = run / "round_03/ticket.safetensors"
     dense = load_file(run / "scores.safetensors")
     for control in ("dense", "one_shot"):
@@ -290,6 +290,32 @@ def test_controls_of_a_ticket_that_was_never_rewound_start_from_weights_that_wer
     before = load_file(run / "round_02/trained.safetensors")["weight/layer1.0.conv1.weight"]
     kept = load_file(own / "trained.safetensors")["weight/layer1.0.conv1.weight"]
     assert np.array_equal(kept[kept != 0], before[kept != 0])
+
+
+def test_controls_that_trained_for_less_than_the_ticket_are_flagged(
+    small_search: Path, final_search: Path, tmp_path: Path
+) -> None:
+    from common.tickets.control_file import write_control
+
+    written = tmp_path / "written.safetensors"
+    write_control(final_search / "round_01/ticket.safetensors", "random", 0, written)
+    own = tmp_path / "own.safetensors"
+    write_control(final_search / "round_01/ticket.safetensors", "ticket", 0, own)
+
+    def is_flagged(file: Path, *words: str) -> bool:
+        arm = build_arm(resolve(COMMAND, [*FAST, f"--ticket.file={file}", *words]).config, torch.device("cpu"))
+        return "control_less_trained" in arm.start.flags
+
+    ticket = final_search / "round_01/ticket.safetensors"
+    flagged = {name for name in CONTROLS if name != "mask_only" and is_flagged(ticket, f"--ticket.control={name}")}
+    assert flagged == set(CONTROLS) - {"mask_only", "ticket", "scratch", "reinit"}
+    assert is_flagged(written)
+    assert not is_flagged(own)
+    assert not is_flagged(final_search / "round_00/ticket.safetensors", "--ticket.control=dense")
+    rewound = small_search / "round_02/ticket.safetensors"
+    assert not is_flagged(rewound, "--ticket.control=dense")
+    assert is_flagged(rewound, "--ticket.control=dense", "--ticket.weights=trained")
+    assert not is_flagged(rewound, "--ticket.weights=trained")
 
 
 def test_a_result_of_another_ticket_is_stale_and_is_made_anew(

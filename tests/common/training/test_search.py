@@ -234,8 +234,8 @@ def test_rewinding_to_a_step_brings_back_that_step_bit_for_bit(search: Callable[
                 assert np.array_equal(trained[name], tensor * kept), name
 
 
-def test_final_keeps_training_from_where_the_round_before_ended(search: Callable[..., Path]) -> None:
-    run = search("--rewind.to=final")
+def test_final_keeps_training_from_where_the_round_before_ended(final_search: Path) -> None:
+    run = final_search
     for round_ in ROUNDS[2:]:
         before = weights(run / f"round_{round_ - 1:02d}/trained.safetensors")
         rewind = weights(run / f"round_{round_:02d}/rewind.safetensors")
