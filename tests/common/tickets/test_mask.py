@@ -95,9 +95,13 @@ def test_a_mask_does_not_change_with_its_source() -> None:
         mask["a"] = source  # type: ignore[index]
     with pytest.raises(TypeError):
         del mask["a"]  # type: ignore[attr-defined]
+    mask["a"].fill_(False)
+    next(iter(mask.values())).fill_(False)
+    dict(mask)["a"].logical_not_()
     mask.flat().fill_(False)
     mask.complement()["a"].fill_(True)
     mask.kept_per_tensor["a"] = 9
+    assert mask["a"].tolist() == [True, False, True]
     assert mask.digest() == digest
 
 
