@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from common.config import require
+from common.data.datasets import require_labels
 from common.metrics.accuracy import top1
 from common.models.heads import Network, linear_head
 from common.models.start_head import load_classifier_
@@ -44,7 +45,7 @@ def build_task(setting: Setting) -> SupervisedTask:
     """
     config, dataset = setting.config, setting.dataset
     require(len(dataset.classes) >= 2, "data.name", dataset.name, "at least two classes to tell apart")
-    require("bank" not in dataset.splits, "data.name", dataset.name, "labelled training images; see SimCLR and MoCo for others")
+    require_labels(dataset)
     head = linear_head(int(setting.backbone.num_features), len(dataset.classes), seed=setting.seed)
     if setting.start is not None and config.objective.classifier == "given":
         report = load_classifier_(head, setting.backbone, setting.start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,14 +11,18 @@ from sklearn.metrics import accuracy_score
 
 from common.cli import resolve
 from common.errors import InputError
-from common.training.pretraining import build_setting
+from common.training.pretraining import Setting, build_setting
 from Supervised.main import COMMAND
 from Supervised.task import SupervisedTask, build_task
 
 
-def small_task(*words: str) -> SupervisedTask:
+def setting(*words: str) -> Setting:
     words = ("--data.name=digits:0-2", "--train.batch_size=64", "--evaluation.retrieval_batch=32", *words)
-    return build_task(build_setting(resolve(COMMAND, words).config, torch.device("cpu")))
+    return build_setting(resolve(COMMAND, words).config, torch.device("cpu"))
+
+
+def small_task(*words: str) -> SupervisedTask:
+    return build_task(setting(*words))
 
 
 def test_a_batch_is_one_view_and_labels() -> None:
@@ -76,3 +81,11 @@ def test_an_untrained_classifier_starts_near_chance() -> None:
 def test_one_class_has_nothing_to_tell_apart() -> None:
     with pytest.raises(InputError, match=r"data\.name: got 'digits:3', expected at least two classes"):
         small_task("--data.name=digits:3")
+
+
+def test_training_images_without_labels_are_refused() -> None:
+    one = setting()
+    unlabelled = replace(one.dataset.train, labels=torch.full_like(one.dataset.train.labels, -1))
+    dataset = replace(one.dataset, splits={**one.dataset.splits, "train": unlabelled, "bank": one.dataset.train})
+    with pytest.raises(InputError, match="training images of digits:0-2 have no labels"):
+        build_task(replace(one, dataset=dataset))
