@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from common import result_flags
 from common.errors import InputError
 from common.files import read_json, sha256_bytes, write_bytes, write_json, write_text
 from common.studies import figures, source_figures
@@ -14,6 +15,7 @@ from common.studies.page import page
 from common.studies.picture import Picture
 from common.studies.plan import Plan, is_done
 from common.studies.tables import overlaps_csv, report_json, results_csv, summary_csv
+from common.tickets import overlap
 
 PAGE = "report.html"
 _FILES = (PAGE, "results.csv", "summary.csv", "overlaps.csv", "report.json")
@@ -52,9 +54,9 @@ def current_report(plan: Plan) -> dict[str, Any] | None:
 
 
 def fingerprint(plan: Plan) -> str:
-    """Return a hash of all that a report depends on: study file, plan, results, tickets' sizes, and this package's source."""
+    """Return a hash of all that a report depends on: study file, plan, results, tickets' sizes, and the source that writes it."""
     digest = hashlib.sha256()
-    files = [plan.study.file, *sorted(Path(__file__).parent.glob("*.py"))]
+    files = [plan.study.file, *sorted(Path(__file__).parent.glob("*.py")), Path(overlap.__file__), Path(result_flags.__file__)]
     for job in plan.jobs:
         digest.update(repr((job.id, job.argv, str(job.run), job.status, is_done(job))).encode())
         files += [job.run / "run.json", job.run / "result.json"]

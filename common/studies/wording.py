@@ -83,9 +83,9 @@ def against_dense(group: Group, dense: Group | None, *, higher_is_better: bool) 
 def reach(curve: Curve) -> str:
     """Say how far an arm wins."""
     if curve.verdict == NO_RESULT:
-        return "no results yet"
+        return "has no results yet"
     if curve.verdict:
-        return _SAW if curve.verdict == NO_VERDICT else f"fewer than {statistics.MIN_SEEDS} dense seeds, no verdict"
+        return f"has {_SAW}" if curve.verdict == NO_VERDICT else f"has no verdict: fewer than {statistics.MIN_SEEDS} dense seeds"
     missing = f"; {counted(curve.planned - curve.levels, 'level')} without a result" if curve.levels < curve.planned else ""
     if curve.largest is None:
         return f"wins at none of {counted(curve.levels, 'level')}{missing}"

@@ -76,6 +76,25 @@ def test_the_studies_of_the_repository_are_read():
         assert load_study(file).seeds
 
 
+def test_the_demo_compares_three_sources_at_the_same_levels():
+    study = load_study(ROOT / "studies" / "digits.yaml")
+    for task in study.tasks.values():
+        assert [transfer.source for transfer in task] == ["simclr", "moco", "supervised"]
+    for transfer in study.tasks["linear"]:
+        arms = dict(transfer.arms)
+        assert {2, 4, 6, 8} <= set(arms["ticket"]) & set(arms["random"])
+        assert arms["dense"] == (0,)
+
+
+def test_the_full_study_has_every_control_that_needs_no_file_of_weights():
+    study = load_study(ROOT / "studies" / "digits_full.yaml")
+    demo = load_study(ROOT / "studies" / "digits.yaml")
+    assert len(study.seeds) > len(demo.seeds)
+    for transfer in study.tasks["linear"]:
+        assert set(dict(transfer.arms)) == set(CONTROLS) - {"mask_only"}
+        assert len(dict(transfer.arms)["ticket"]) == study.searches[0].rounds > demo.searches[0].rounds
+
+
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
