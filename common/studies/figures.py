@@ -110,7 +110,9 @@ def _levels(finding: Finding, arms: Iterable[str]) -> list[float]:
     ticket = [group.density for group in finding.arm("ticket") if group.round]
     every = sorted({group.density for arm in arms for group in finding.arm(arm) if group.round}, reverse=True)
     levels = ticket or every
-    return [1.0, *levels] if every[0] > levels[0] else levels  # what a ticket throws away lies near everything
+    if not levels or every[0] > levels[0]:  # what a ticket throws away lies near everything
+        return [1.0, *levels]
+    return levels
 
 
 def _line(axes: Axes, group: Group, colour: str, style: str, name: str) -> None:

@@ -45,9 +45,10 @@ def sources(task: SourceTask, searches: Sequence[str]) -> Picture | None:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        levels_axis(axes, levels([group for finding in findings for group in _shown(finding)]))
+        shown = [group for finding in findings for group in (*_shown(finding), *_beside(finding, findings))]
+        levels_axis(axes, levels(shown) or [1.0])
         for finding in findings:
-            _source(axes, finding, places[finding.transfer.source])
+            _source(axes, finding, _beside(finding, findings), places[finding.transfer.source])
         _common_lines(axes, findings)
         axes.set_ylabel(f"{metric} on {first.data}")
         handles = _handles(places, _lines(findings))
@@ -118,7 +119,11 @@ def _shown(finding: Finding) -> list[Group]:
     return dense + [group for group in finding.arm("ticket") if group.round]
 
 
-def _source(axes: Axes, finding: Finding, place: int) -> None:
+def _beside(finding: Finding, findings: Sequence[Finding]) -> list[Group]:
+    return [group for group in finding.arm(reference(findings)) if group.round]
+
+
+def _source(axes: Axes, finding: Finding, random: Sequence[Group], place: int) -> None:
     """Draw one source: its tickets from dense on, the level of dense, and random masks of the same densities."""
     colour, marker = _colour(place), _marker(place)
     shown = _shown(finding)
@@ -127,7 +132,6 @@ def _source(axes: Axes, finding: Finding, place: int) -> None:
     axes.plot(x, [spread.mean for spread in spreads], color=colour, marker=marker, markersize=5, linewidth=2.0, zorder=4)
     if finding.dense is not None:
         axes.axhline(finding.dense.mean, color=colour, linestyle=_DOTTED, linewidth=1.2)
-    random = [group for group in finding.arm(reference([finding])) if group.round]
     x, means = [group.density for group in random], [group.mean for group in random]
     axes.plot(x, means, linestyle=_DASHED, color=colour, marker=marker, markersize=3.5, linewidth=1.2)
 

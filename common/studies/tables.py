@@ -25,7 +25,8 @@ FORMAT = 1
 
 def results_csv(contents: Contents) -> str:
     """Return one row per result: transfers, floors, and the rounds of searches."""
-    return _csv(_result(row) for row in contents.every_row)
+    sources = {transfer.name: transfer.source for transfer in contents.plan.study.transfers}
+    return _csv(_result(row, sources.get(row.job.entry)) for row in contents.every_row)
 
 
 def summary_csv(contents: Contents) -> str:
@@ -85,11 +86,11 @@ def _csv(rows: Iterable[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _result(row: Row) -> dict[str, Any]:
+def _result(row: Row, source: str | None) -> dict[str, Any]:
     result, seed = row.result, row.result["seed"]
     return {
         "job": row.job.id, "kind": row.job.kind, "entry": row.job.entry, "folder": row.job.folder, "recipe": result["recipe"],
-        "source": row.job.needs[0].partition("/")[0] if row.job.source is not None else None,
+        "source": source,
         "control": result["control"], "round": row.round, "seed_ticket": seed.get("ticket"), "seed_task": seed.get("task"),
         "density": row.density, "metric": result["metric"], "value": row.value, "higher_is_better": result["higher_is_better"],
         "protocol": result["protocol"], "data": row.data, "split": result["split"], "split_hash": row.split_hash,

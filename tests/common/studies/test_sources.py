@@ -199,6 +199,18 @@ def test_a_report_before_anything_ran(planned_sources):
     assert "Transfer linear from simclr, moco and labels No results yet." in text
 
 
+@pytest.mark.parametrize("arm", [("dense", 0), ("scratch", 0), ("random", 2), ("ticket", 1)])
+def test_a_report_of_a_single_arm(planned_sources, toys, rewrite, arm):
+    for job in planned_sources.of("linear.simclr"):
+        if (job.control, job.round) == arm:
+            rewrite(job, 0.5 + 0.01 * job.seed)
+    plan = toys.again(planned_sources)
+    write_report(plan)
+    text = _words((plan.folder / "report.html").read_text())
+    assert "3 of 54 runs done" in text
+    assert ".510 ± .010" in text
+
+
 def test_a_study_of_two_sources_runs(toys):
     search = {"folder": "ToySearch", "recipe": "toy", "rounds": 1}
     transfer = {"folder": "ToyTask", "recipe": "toy", "from": ["a", "b"], "arms": {"ticket": [1], "dense": [0]}}
