@@ -53,6 +53,11 @@ class DataConfig:
     decode: Literal["auto", "cpu", "cuda"] = option(
         "auto", "what decodes the JPEGs of training views that stay in files; auto: cpu", identity=False
     )
+    input: Literal["own", "unit", "imagenet", "half"] = option(
+        "own",
+        "how pixels in [0, 1] are normalised, to match given weights: own: the data set's mean and std; unit: not at all; "
+        "imagenet: ImageNet's mean and std; half: (x - .5) / .5",
+    )
     accept_input_mismatch: bool = option(False, "use a ticket whose input specification differs; the result is flagged")
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.data.augment_config import AugmentConfig
-from common.data.inputs import InputSpec
+from common.data.inputs import NORMALISATIONS, InputSpec
 from common.data.reading import Reading, Storage
 from common.data.view_tables import CIFAR_VIEWS, DIGITS_VIEWS, IMAGENET_VIEWS, SVHN_VIEWS
 from common.errors import InputError
@@ -134,7 +134,7 @@ _FASHION_CLASSES = (
 )  # fmt: skip
 
 _AS_IT_IS = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_IMAGENET = NORMALISATIONS["imagenet"]
 # The deviations of CIFAR and SVHN are those of the field's recipes, means of each image's own; over all pixels CIFAR-10's are
 # .2470 .2435 .2616 and SVHN's .1980 .2010 .1970.
 _CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from common.data.inputs import InputSpec
+from common.data.inputs import NORMALISATIONS, InputSpec
 from common.data.reading import Reading, Storage
 from common.errors import InputError
 
@@ -127,8 +127,8 @@ def require_labels(dataset: Dataset) -> None:
 
 
 def open_data(config: DataConfig) -> Dataset:
-    """Load the data set of a run's configuration; errors as `load_data`."""
-    return load_data(
+    """Load the data set of a run's configuration, with the input specification that it asks for; errors as `load_data`."""
+    dataset = load_data(
         config.name,
         root=config.root,
         download=config.download,
@@ -136,6 +136,10 @@ def open_data(config: DataConfig) -> Dataset:
         storage=config.storage,
         reading=Reading(config.workers, config.decode),
     )
+    if config.input == "own":
+        return dataset
+    mean, std = NORMALISATIONS[config.input]
+    return replace(dataset, input=replace(dataset.input, mean=mean, std=std))
 
 
 def load_data(

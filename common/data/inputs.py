@@ -14,6 +14,13 @@ from common.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+NORMALISATIONS = {
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+"""Mean and standard deviation, per channel, that published weights expect of pixels in [0, 1]."""
+
 _COMPARED = ("channels", "range", "mean", "std")
 _TOLERANCE = 1e-6
 
@@ -126,7 +133,7 @@ def accept_input(what: str, expects: Mapping[str, Any] | None, given: InputSpec,
     if not accept_mismatch:
         raise InputError(
             f"{what} expects another input than the data give: {difference}; "
-            f"set data.accept_input_mismatch true to go on, which flags the result"
+            f"set data.input to what the weights expect, or data.accept_input_mismatch true, which flags the result"
         )
     return ("input_mismatch",)
 

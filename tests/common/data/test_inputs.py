@@ -11,6 +11,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as oracle
 
+from common.config import DataConfig
+from common.data.datasets import open_data
 from common.data.inputs import InputSpec
 from common.errors import InputError
 
@@ -78,3 +80,18 @@ def test_light_modules_import_no_torch() -> None:
         "sys.exit(bool({'torch', 'torchvision', 'sklearn', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "mean", "std"),
+    [
+        ("own", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        ("unit", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        ("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("half", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ],
+)
+def test_data_can_be_normalised_as_given_weights_expect(asked: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    dataset = open_data(DataConfig(name="digits", input=asked))  # type: ignore[arg-type]
+    images = dataset.train.images[:4]
+    assert torch.allclose(dataset.input.normalise(images), oracle.normalize(images / 255, mean, std), atol=1e-6)
