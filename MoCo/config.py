@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from common.canonical import Rules
 from common.config import RewindConfig, option, require
 from common.training.pretraining_config import PretrainingConfig
 
@@ -56,9 +57,21 @@ class MoCoRewindConfig(RewindConfig):
     )
 
 
+def _queue_after_rewind(config: MoCoConfig) -> str:
+    """Where nothing is rewound, the queue of the rewind point is the one that is there."""
+    stays = config.rewind.to == "final" and config.rewind.queue == "stored"
+    return "keep" if stays else config.rewind.queue
+
+
+def _is_dense(config: MoCoConfig) -> bool:
+    return config.prune.rounds == 0
+
+
 @dataclass(frozen=True)
 class MoCoConfig(PretrainingConfig):
     """A search for tickets with MoCo."""
+
+    RULES: ClassVar[Rules] = Rules(forms={"rewind.queue": _queue_after_rewind}, unused=(("rewind.queue", _is_dense),))
 
     objective: ObjectiveConfig = option(ObjectiveConfig, "the contrastive objective")
     queue: QueueConfig = option(QueueConfig, "the negatives")

@@ -23,6 +23,7 @@ from common.training.optim import build_optimizer, build_schedule
 from common.training.search import round_steps
 from common.values import types_of
 from Downstream.main import COMMAND as DOWNSTREAM
+from MoCo.main import COMMAND as MOCO
 from SimCLR.main import COMMAND as SIMCLR
 
 SGD, ADAMW, LARS = (f"--optim.name={name}" for name in ("sgd", "adamw", "lars"))
@@ -63,6 +64,8 @@ ALIKE = [
     (SIMCLR, ["--augment.jitter_probability=0"], ["--augment.jitter_probability=0", "--augment.hue=0.3"]),
     (SIMCLR, ["--prune.rounds=0"], ["--prune.rounds=0", "--prune.rate=0.5", "--prune.epochs=1", "--prune.score=random"]),
     (SIMCLR, ["--prune.score=random"], ["--prune.score=random", "--prune.schedule=one_shot"]),
+    (MOCO, ["--prune.rounds=0"], ["--prune.rounds=0", "--rewind.queue=keep"]),
+    (MOCO, ["--rewind.to=final", "--rewind.queue=stored"], ["--rewind.to=final", "--rewind.queue=keep"]),
     (DOWNSTREAM, [FILE], [FILE, "--ticket.control=ticket", "--ticket.norm_statistics=reestimate"]),
     (DOWNSTREAM, [FILE, FULL], [FILE, FULL, "--ticket.norm_statistics=stored"]),
     (DOWNSTREAM, [FILE, "--ticket.weights=trained"], [FILE, "--ticket.weights=trained", "--ticket.norm_statistics=stored"]),
@@ -102,6 +105,8 @@ APART = [
     (SIMCLR, ["--prune.rounds=0", "--prune.include=[layer4.*]"], ["--prune.rounds=0"]),
     (SIMCLR, ["--prune.schedule=one_shot"], ["--prune.schedule=iterative"]),
     (SIMCLR, ["--augment.hue=0", "--augment.saturation=0"], ["--augment.hue=0", "--augment.saturation=0.1"]),
+    (MOCO, ["--rewind.queue=stored"], ["--rewind.queue=keep"]),
+    (MOCO, ["--rewind.to=final", "--rewind.queue=refill"], ["--rewind.to=final", "--rewind.queue=keep"]),
     (DOWNSTREAM, [FILE], [FILE, "--ticket.norm_statistics=stored"]),
     (DOWNSTREAM, [FILE], [FILE, "--ticket.weights=trained"]),
     (DOWNSTREAM, [FILE], [FILE, "--ticket.control=dense"]),
@@ -138,6 +143,7 @@ def test_what_has_no_canonical_form_is_refused(word: str, message: str) -> None:
 # A configuration of each folder in which every option has an effect, and values for options that another type's would not fit.
 EVERYTHING_COUNTS = {
     "SimCLR": ["--optim.weight_decay=1e-3", "--augment.blur_probability=0.5", "--augment.blur_kernel=3"],
+    "MoCo": ["--optim.weight_decay=1e-3", "--augment.blur_probability=0.5", "--augment.blur_kernel=3"],
     "Downstream": [
         FULL, FILE, "--data.validation_labels=4", "--optim.weight_decay=1e-3", "--augment.pad=null",
         "--augment.jitter_probability=0.5", "--augment.blur_probability=0.5",
@@ -154,6 +160,8 @@ VALUES: dict[str, Any] = {
     "optim.schedule": "constant",
     "optim.warmup": "1ep",
     "optim.milestones": ["4ep"],
+    "train.batch_size": 256,
+    "norm.splits": 4,
     "rewind.step": None,  # with rewind.to alone (see below)
     "augment.crop_scale": [0.3, 0.9],
     "augment.crop_ratio": [0.5, 0.9],
@@ -211,7 +219,7 @@ def get(config: Any, name: str) -> Any:
 
 NAMES = [
     (command, name)
-    for command in (SIMCLR, DOWNSTREAM)
+    for command in (SIMCLR, MOCO, DOWNSTREAM)
     for name, item in leaves(command.schema).items()
     if item.metadata["identity"] and not (name in VALUES and VALUES[name] is None)
 ]
