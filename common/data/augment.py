@@ -22,13 +22,16 @@ _CACHED_PIXELS = 65_536
 
 
 @torch.no_grad()
-def apply(images_NCHW: torch.Tensor, parameters: Parameters, *, cropped: bool = False) -> torch.Tensor:
+def apply(
+    images_NCHW: torch.Tensor, parameters: Parameters, *, cropped: bool = False, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """Make one view of every image, on the images' device and without waiting for it.
 
     Args:
         images_NCHW: uint8 in [0, 255], or float32 in [0, 1].
         parameters: of N views, from `draw`.
         cropped: the images are the views' crops already, (N, C, S, S): do what follows the crop, from the flip on.
+        out: float32 (N, C, S, S) on the images' device, to write into; None: new memory.
 
     Returns:
         float32 (N, C, S, S) in [0, 1].
@@ -47,7 +50,7 @@ def apply(images_NCHW: torch.Tensor, parameters: Parameters, *, cropped: bool = 
     portion = max(1, _CACHED_PIXELS // side**2) if images_NCHW.device.type == "cpu" else count
     # Half precision would cost visible gray levels: a caller's autocast ends here.
     with torch.autocast(images_NCHW.device.type, enabled=False):
-        views_NCSS = torch.empty(count, channels, side, side, device=images_NCHW.device)
+        views_NCSS = torch.empty(count, channels, side, side, device=images_NCHW.device) if out is None else out
         for start in range(0, count, portion or 1):
             part = slice(start, start + portion)
             _augment_(views_NCSS[part], images_NCHW[part], parameters.part(start, start + portion), cropped)

@@ -1,4 +1,4 @@
-"""Images in files, read for a device: decoded and cropped by processes, the rest of a view made in batch on the device.
+"""Images in files, read for a device: decoded and cropped by processes; on a GPU, the rest of a view is made there in batch.
 
 V views of n images; S is their side in pixels.
 """
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from common.data.augment import apply
-from common.data.augment_config import AugmentConfig
 from common.data.augment_draw import parameters
 from common.data.file_images import FileImages
 from common.data.file_readers import Cut, FileReaders
@@ -44,7 +43,7 @@ class FileLoader(Loader):
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the centres: the shorter side resized to S * 256 / 224, S x S cut out; decoded on the CPU whatever trains."""
         batches = list(self.fixed_batches(batch_size))
-        pieces = FileReaders(self.files, views=1, keep=False).centres([batch.tolist() for batch in batches])
+        pieces = FileReaders(self.files, views=1, finish=False, keep=False).centres([batch.tolist() for batch in batches])
         for indices in batches:
             pixels_1N3SS, _ = self._gather(pieces, len(indices), 1)
             yield pixels_1N3SS[0], to_device(self.files.labels[indices], self.device)
@@ -63,17 +62,14 @@ class FileLoader(Loader):
                 f"augment.pad: got {draws.augment.pad}, expected null for images in files, which have sizes of their own; "
                 f"or set data.storage memory"
             )
-        readers = self._kept_readers(draws.views) if keep else FileReaders(self.files, views=draws.views, keep=False)
         own = [indices[part] for indices in batches]
-        pieces = self._cuts(readers, [indices.tolist() for indices in own], draws)
+        pieces = self._cuts(self._reading(draws.views, keep=keep), [indices.tolist() for indices in own], draws)
         for indices in own:
             pixels_VN3SS, cuts = self._gather(pieces, len(indices), draws.views)
-            views = tuple(
-                self._view(
-                    pixels_VN3SS[view], draws.augment, [cut.uniform[view] for cut in cuts], [cut.boxes[view] for cut in cuts]
-                )
-                for view in range(draws.views)
-            )
+            if pixels_VN3SS.dtype == torch.uint8:
+                views = self._finished(pixels_VN3SS, cuts, draws)
+            else:
+                views = tuple(pixels_VN3SS)
             yield views, to_device(self.files.labels[indices], self.device)
 
     def _cuts(self, readers: FileReaders, batches: list[list[int]], draws: ViewDraws) -> Iterator[Cut]:
@@ -85,14 +81,18 @@ class FileLoader(Loader):
         pieces = readers.encoded(batches, draws)
         return (cut_on(self.device, one, [self.files.path(i) for i in one.indices], draws, self.size) for one in pieces)
 
-    def _view(
-        self, crops_N3SS: torch.Tensor, augment: AugmentConfig, uniform: list[torch.Tensor], boxes: list[torch.Tensor]
-    ) -> torch.Tensor:
-        """Make a view of its crops."""
-        return apply(crops_N3SS, parameters(augment, torch.cat(uniform), torch.cat(boxes), self.size), cropped=True)
+    def _finished(self, crops_VN3SS: torch.Tensor, cuts: list[Cut], draws: ViewDraws) -> Views:
+        """Make the views of their crops, on the device."""
+        uniform_VNU, boxes_VN4 = (
+            torch.cat(parts, dim=1) for parts in zip(*((cut.uniform, cut.boxes) for cut in cuts), strict=True)
+        )
+        made = (parameters(draws.augment, *drawn, self.size) for drawn in zip(uniform_VNU, boxes_VN4, strict=True))
+        return tuple(
+            draws.input.normalise_(apply(crops, one, cropped=True)) for crops, one in zip(crops_VN3SS, made, strict=True)
+        )
 
     def _gather(self, pieces: Iterator[Cut], count: int, views: int) -> tuple[torch.Tensor, list[Cut]]:
-        """Put the pieces of one batch together on the device, uint8 (V, n, 3, S, S)."""
+        """Put the pieces of one batch together on the device, (V, n, 3, S, S)."""
         shape, done = (views, count, 3, self.size, self.size), 0
         pixels = torch.empty(0)
         cuts: list[Cut] = []
@@ -100,15 +100,18 @@ class FileLoader(Loader):
             cut = next(pieces)
             if not cuts:
                 pinned = self.device.type == "cuda" and cut.pixels.device.type == "cpu"
-                pixels = torch.empty(shape, dtype=torch.uint8, device=cut.pixels.device, pin_memory=pinned)
+                pixels = torch.empty(shape, dtype=cut.pixels.dtype, device=cut.pixels.device, pin_memory=pinned)
             size = cut.pixels.shape[1]
             pixels[:, done : done + size] = cut.pixels
             cuts.append(cut)
             done += size
         return to_device(pixels, self.device), cuts
 
-    def _kept_readers(self, views: int) -> FileReaders:
-        """Return the processes that read for training; they live as long as this loader, for one number of views."""
+    def _reading(self, views: int, *, keep: bool) -> FileReaders:
+        """Return processes that read; those of training are kept as long as this loader, for one number of views."""
+        finish = self.device.type == "cpu"
+        if not keep:
+            return FileReaders(self.files, views=views, finish=finish, keep=False)
         if self._readers is None or self._readers[0] != views:
-            self._readers = (views, FileReaders(self.files, views=views, keep=True))
+            self._readers = (views, FileReaders(self.files, views=views, finish=finish, keep=True))
         return self._readers[1]

@@ -1,7 +1,9 @@
 """Processes that read image files: each decodes an image once and cuts from it all views of it, or its centre.
 
-They are torch DataLoader workers. Pixels come back in shared memory that is allocated once and used again and again, in pieces of
-a few images, so that little of it is needed and every process works on the batch that is wanted next.
+Where the run computes on the CPU they also flip, colour, blur and normalise, or the training process, one thread of Python, would
+be what everything waits for; a GPU does that itself. They are torch DataLoader workers. Pixels come back in shared memory that is
+allocated once and used again and again, in pieces of a few images, so that little of it is needed and every process works on the
+batch that is wanted next.
 
 V views of n images; S is their side in pixels.
 """
@@ -16,7 +18,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from common.data.augment_draw import draw_boxes, draw_uniform
+from common.data.augment import apply
+from common.data.augment_draw import draw_boxes, draw_uniform, parameters
 from common.data.file_images import FileImages, central, decode, evaluation_side, read_bytes, resize
 from common.data.loaders import ViewDraws
 from common.errors import InputError, RunError
@@ -24,7 +27,8 @@ from common.errors import InputError, RunError
 PIECE = 16
 """Images of one request to a process."""
 
-_AHEAD = 4
+# Pieces under way to and from each process; views as floats are four times as large.
+_AHEAD = {torch.uint8: 4, torch.float32: 2}
 _DECODED_AT_ONCE = 8
 
 
@@ -33,7 +37,7 @@ class Cut:
     """What was cut from n images.
 
     Attributes:
-        pixels: uint8 (V, n, 3, S, S), good until the next piece is asked for.
+        pixels: (V, n, 3, S, S), uint8 crops, or whole views, float32; good until the next piece is asked for.
         uniform: float64 (V, n, U), the numbers that the views are drawn from (`draw_uniform`); U is 0 for centres.
         boxes: int64 (V, n, 4), top, left, height and width of the crops in pixels of their images; empty for centres.
     """
@@ -84,10 +88,15 @@ class _Files(Dataset[_Reply]):
 
     def __init__(self, files: FileImages, slots: torch.Tensor) -> None:
         self._files, self._slots = files, slots
+        self._finish = slots.dtype == torch.float32
+        self._crops = torch.empty(slots.shape[1:] if self._finish else 0, dtype=torch.uint8)
 
     def __getitem__(self, request: _Request) -> _Reply:
         out_VN3SS = self._slots[request.slot]
+        count = torch.get_num_threads()
         try:
+            # As in a process of its own: sums are not divided among threads, so whoever reads makes the same views.
+            torch.set_num_threads(1)
             if request.draws is None:
                 return self._centres(request, out_VN3SS[0])
             uniform_NVU = torch.stack([draw_uniform(request.draws.views, request.draws.generator(i)) for i in request.indices])
@@ -97,6 +106,8 @@ class _Files(Dataset[_Reply]):
             return self._views(request, request.draws, uniform_NVU, out_VN3SS)
         except InputError as error:
             return _Reply(request, error=str(error))
+        finally:
+            torch.set_num_threads(count)
 
     def _centres(self, request: _Request, out_N3SS: torch.Tensor) -> _Reply:
         size = self._files.size
@@ -105,15 +116,21 @@ class _Files(Dataset[_Reply]):
         return _Reply(request)
 
     def _views(self, request: _Request, draws: ViewDraws, uniform_NVU: torch.Tensor, out_VN3SS: torch.Tensor) -> _Reply:
-        boxes_NV4 = torch.empty(len(request.indices), draws.views, 4, dtype=torch.int64)
-        for start in range(0, len(request.indices), _DECODED_AT_ONCE):
+        count, size = len(request.indices), self._files.size
+        boxes_NV4 = torch.empty(count, draws.views, 4, dtype=torch.int64)
+        crops_VN3SS = self._crops[:, :count] if self._finish else out_VN3SS
+        for start in range(0, count, _DECODED_AT_ONCE):
             part = slice(start, start + _DECODED_AT_ONCE)
             images = [self._decoded(index) for index in request.indices[part]]
-            boxes_NV4[part] = crops(draws, uniform_NVU[part], images, self._files.size)
+            boxes_NV4[part] = crops(draws, uniform_NVU[part], images, size)
             for place, (image, boxes_V4) in enumerate(zip(images, boxes_NV4[part].tolist(), strict=True), start=start):
                 for view, (top, left, height, width) in enumerate(boxes_V4):
                     box = image[:, top : top + height, left : left + width]
-                    out_VN3SS[view, place] = resize(box, self._files.size, self._files.size)
+                    crops_VN3SS[view, place] = resize(box, size, size)
+        if self._finish:
+            for view, crops_N3SS in enumerate(crops_VN3SS):
+                made = parameters(draws.augment, uniform_NVU[:, view], boxes_NV4[:, view], size)
+                draws.input.normalise_(apply(crops_N3SS, made, cropped=True, out=out_VN3SS[view, :count]))
         return _Reply(request, uniform_NVU.transpose(0, 1).numpy(), boxes_NV4.transpose(0, 1).numpy())
 
     def _decoded(self, index: int) -> torch.Tensor:
@@ -134,16 +151,19 @@ class FileReaders:
     Args:
         files: what is read.
         views: V; 1 for centres.
+        finish: make whole views, float32, of the crops; not for centres.
         keep: keep the processes from one pass to the next.
 
     Raises:
         RunError: there is too little shared memory.
     """
 
-    def __init__(self, files: FileImages, *, views: int, keep: bool) -> None:
+    def __init__(self, files: FileImages, *, views: int, finish: bool, keep: bool) -> None:
         workers = files.reading.processes()
+        dtype = torch.float32 if finish else torch.uint8
         # A piece is still looked at when the request that follows the last one under way is sent out.
-        self._slots = _slots((workers * _AHEAD + 1, views, PIECE, 3, files.size, files.size), shared=workers > 0)
+        count = workers * _AHEAD[dtype] + 1
+        self._slots = _slots((count, views, PIECE, 3, files.size, files.size), dtype, shared=workers > 0)
         self._requests: list[_Request] = []
         self._passes = 0
         self._loader: DataLoader[Any] = DataLoader(
@@ -152,7 +172,7 @@ class FileReaders:
             batch_size=None,
             collate_fn=_unchanged,  # type: ignore[arg-type]
             num_workers=workers,
-            prefetch_factor=_AHEAD if workers else None,
+            prefetch_factor=_AHEAD[dtype] if workers else None,
             persistent_workers=keep and workers > 0,
             generator=torch.Generator(),  # else every pass would draw from torch's global one
         )
@@ -196,13 +216,13 @@ class FileReaders:
                 raise RuntimeError("the rest of a pass over image files was asked for after another pass had begun")
 
 
-def _slots(shape: tuple[int, ...], *, shared: bool) -> torch.Tensor:
-    slots = torch.empty(shape, dtype=torch.uint8)
+def _slots(shape: tuple[int, ...], dtype: torch.dtype, *, shared: bool) -> torch.Tensor:
+    slots = torch.empty(shape, dtype=dtype)
     try:
         return slots.share_memory_() if shared else slots
     except RuntimeError as error:
         raise RunError(
-            f"there are no {slots.numel() / 1e6:.0f} MB of shared memory for the processes that read images; "
+            f"there are no {slots.nbytes / 1e6:.0f} MB of shared memory for the processes that read images; "
             f"set data.workers to fewer, or give the machine more (a container: --shm-size)"
         ) from error
 

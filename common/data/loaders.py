@@ -15,6 +15,7 @@ import torch
 from common.data.augment import apply, draw
 from common.data.augment_config import AugmentConfig
 from common.data.datasets import Images
+from common.data.inputs import InputSpec
 from common.data.transfer import to_device
 from common.errors import InputError
 from common.randomness import generator
@@ -27,10 +28,11 @@ Views = tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True)
 class ViewDraws:
-    """What views are drawn from.
+    """How views are made, and what they are drawn from.
 
     Attributes:
         augment: how a view is made.
+        input: what the network expects of its pixels.
         views: how many of every image, >= 1.
         seed: such as the run's.
         stream: name of the stream of draws.
@@ -38,6 +40,7 @@ class ViewDraws:
     """
 
     augment: AugmentConfig
+    input: InputSpec
     views: int
     seed: int
     stream: str
@@ -76,7 +79,7 @@ class Loader(ABC):
     def view_batches(
         self, batches: Iterable[torch.Tensor], draws: ViewDraws, *, first: int = 0, part: slice = slice(None), keep: bool = False
     ) -> Iterator[tuple[Views, torch.Tensor]]:
-        """Yield ((view, ...), labels) of batches: float32 (n, C, S, S) in [0, 1] each, and int64 (n,), on the device.
+        """Yield ((view, ...), labels) of batches: network input (n, C, S, S), float32, and int64 (n,), on the device.
 
         Args:
             batches: int64 indices into the split, (B,) each, such as those of `batches`.
@@ -179,7 +182,8 @@ class DeviceImages(Loader):
             drawn = draw(draws.augment, draws.views * total, height, width, self.size, draws.generator(number))
             pixels, labels = self.take(indices[part])
             starts = range(0, draws.views * total, total)
-            yield tuple(apply(pixels, drawn.part(start + own.start, start + own.stop)) for start in starts), labels
+            parts = (drawn.part(start + own.start, start + own.stop) for start in starts)
+            yield tuple(draws.input.normalise_(apply(pixels, part)) for part in parts), labels
 
     def subset(self, indices: torch.Tensor | slice) -> DeviceImages:
         """Return the images at `indices`, int64 on any device; a slice shares the memory."""

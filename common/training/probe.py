@@ -78,8 +78,8 @@ class Probe:
 
     def _view_features(self, backbone: nn.Module, images: Loader) -> tuple[Tensor, Tensor]:
         batches = list(images.fixed_batches(BATCH))
-        pairs = images.view_batches(batches, ViewDraws(self.views, 2, VIEW_SEED, "retrieval_views"))
-        features = extract_features(backbone, (self.input.normalise(view) for views, _ in pairs for view in views))
+        pairs = images.view_batches(batches, ViewDraws(self.views, self.input, 2, VIEW_SEED, "retrieval_views"))
+        features = extract_features(backbone, (view for views, _ in pairs for view in views))
         in_turn = features.split([len(batch) for batch in batches for _ in range(2)])
         return torch.cat(in_turn[::2]), torch.cat(in_turn[1::2])
 

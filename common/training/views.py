@@ -62,6 +62,5 @@ class TrainViews:
         total, own = self.train.batch_size, share(self.train.batch_size)
         start = first_step * self.train.accumulate
         order = self.images.batches(self.seed, self._order, round, epoch, batch_size=total, drop_last=True, first_batch=start)
-        draws = ViewDraws(self.augment, self.views, self.seed, self._stream, (round, epoch))
-        for views, labels in self.images.view_batches(order, draws, first=start, part=slice(own.start, own.stop), keep=True):
-            yield tuple(map(self.input.normalise_, views)), labels
+        draws = ViewDraws(self.augment, self.input, self.views, self.seed, self._stream, (round, epoch))
+        return self.images.view_batches(order, draws, first=start, part=slice(own.start, own.stop), keep=True)

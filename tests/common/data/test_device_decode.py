@@ -12,12 +12,14 @@ from common.data.datasets import load_data
 from common.data.device_decode import cut_on, decode_on, jpeg_components
 from common.data.file_images import FileImages, decode, read_bytes
 from common.data.file_readers import FileReaders
+from common.data.inputs import InputSpec
 from common.data.loaders import ViewDraws
 from common.data.reading import Reading
 from common.errors import InputError
 
 CPU = torch.device("cpu")
-DRAWS = ViewDraws(AugmentConfig(), 2, seed=0, stream="views", indices=(0, 0))
+PIXELS = InputSpec(None, 3, (0.0, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), None)
+DRAWS = ViewDraws(AugmentConfig(), PIXELS, 2, seed=0, stream="views", indices=(0, 0))
 
 
 def files_of(root: Path, workers: int = 0) -> FileImages:
@@ -31,11 +33,12 @@ def test_what_is_cut_on_a_device_is_what_processes_cut(workers: int, photos: Pat
     files = files_of(photos, workers)
     batches = [list(range(20)), list(range(20, 65))]
     expected = (
-        (cut.pixels.clone(), cut.uniform, cut.boxes) for cut in FileReaders(files, views=2, keep=False).views(batches, DRAWS)
+        (cut.pixels.clone(), cut.uniform, cut.boxes)
+        for cut in FileReaders(files, views=2, finish=False, keep=False).views(batches, DRAWS)
     )
     seen: list[int] = []
     for piece, (pixels, uniform, boxes) in zip(
-        FileReaders(files, views=2, keep=False).encoded(batches, DRAWS), expected, strict=True
+        FileReaders(files, views=2, finish=False, keep=False).encoded(batches, DRAWS), expected, strict=True
     ):
         cut = cut_on(CPU, piece, [files.path(i) for i in piece.indices], DRAWS, 24)
         assert torch.equal(cut.uniform, uniform)

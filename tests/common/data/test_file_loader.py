@@ -23,6 +23,7 @@ from common.data.datasets import load_data
 from common.data.file_images import FileImages
 from common.data.file_loader import FileLoader
 from common.data.file_readers import PIECE
+from common.data.inputs import InputSpec
 from common.data.loaders import ViewDraws, loader_of
 from common.data.reading import Reading
 from common.data.view_tables import IMAGENET_VIEWS
@@ -30,9 +31,10 @@ from common.errors import InputError, RunError
 from common.randomness import generator
 
 SIZE = 24
+PIXELS = InputSpec(None, 3, (0.0, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), None)
 CROPS = AugmentConfig(jitter_probability=0.0, gray_probability=0.0, flip=0.0)
 BLURRED = replace(IMAGENET_VIEWS, blur_probability=0.5, blur_kernel=3)
-DRAWS = ViewDraws(CROPS, 2, seed=5, stream="views", indices=(1, 2))
+DRAWS = ViewDraws(CROPS, PIXELS, 2, seed=5, stream="views", indices=(1, 2))
 
 
 def loader(root: Path, workers: int = 0, split: str = "train") -> FileLoader:
@@ -57,7 +59,11 @@ def assert_same(ours: list, theirs: list) -> None:
 
 def test_any_number_of_processes_makes_the_same_batches_in_every_epoch_and_from_any_step(photos: Path) -> None:
     draws = replace(DRAWS, augment=BLURRED)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     alone = epoch(loader(photos), draws)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
     assert [len(labels) for _, labels in alone] == [20, 20, 20]
     for workers in (1, 2):
         files = loader(photos, workers)

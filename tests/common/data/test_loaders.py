@@ -7,8 +7,11 @@ import torch
 
 from common.data.augment_config import AugmentConfig
 from common.data.datasets import Images
+from common.data.inputs import InputSpec
 from common.data.loaders import DeviceImages, ViewDraws, loader_of
 from common.errors import InputError
+
+PIXELS = InputSpec(None, 3, (0.0, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), None)
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_a_loader_is_made_for_images_and_kept_as_it_is(resident: DeviceImages) -
 
 
 def test_a_part_of_a_batch_has_the_views_that_it_has_in_the_whole(resident: DeviceImages) -> None:
-    draws = ViewDraws(AugmentConfig(), 2, seed=0, stream="views", indices=(1,))
+    draws = ViewDraws(AugmentConfig(), PIXELS, 2, seed=0, stream="views", indices=(1,))
     batches = [torch.arange(10), torch.arange(5, 20)]
     whole = list(resident.view_batches(batches, draws))
     assert [len(labels) for _, labels in whole] == [10, 15]
