@@ -96,7 +96,8 @@ def _explained_sources(contents: Contents) -> list[tuple[str, str]]:
     if contents.tasks:
         text = (
             "The search whose tickets a task starts from. Sources are compared seed by seed with the same labels, where the "
-            "target's classes and images are new to all of them."
+            "target's classes and images are new to all of them: one is above or below another where their paired difference is "
+            f"significant at {number(statistics.ALPHA)} (two-sided t-test, Holm)."
         )
         words.append(("source", text))
     if contents.overlaps:

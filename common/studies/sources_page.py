@@ -62,10 +62,10 @@ def overlap_section(contents: Contents, drawn: Mapping[str, Picture]) -> Markup:
         if curves:
             parts += [tag("h3", name), _overlaps(curves)]
     said = (
-        "Round 0 keeps everything. In every cell: the overlap, mean and deviation over the pairs, and their number; below it the level of chance, and the "
-        "level of chance given both masks' density in every layer. Pairs of different seeds share masks, so their deviation "
-        "describes these pairs and is no error of the mean. Searches of one seed with equal backbones start from the same random "
-        "weights; what that alone gives shows beside different sources of different seeds."
+        "Round 0 keeps everything. In every cell: the overlap, mean and deviation over the pairs, and their number; below it "
+        "the level of chance, and the level of chance given both masks' density in every layer. Pairs of different seeds share "
+        "masks, so their deviation describes these pairs and is no error of the mean. Searches of one seed with equal backbones "
+        "start from the same random weights; what that alone gives shows beside different sources of different seeds."
     )
     return joined([*parts, tag("p", said, class_="soft")])
 
