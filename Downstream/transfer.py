@@ -64,7 +64,7 @@ def transfer(invocation: Invocation) -> None:
         started = time.monotonic()
         arm = build_arm(config, device)
         task = _full_task(arm) if config.protocol == "full" else None
-        with open_run(invocation, device) as run:
+        with open_run(invocation, device, describe_data(arm.dataset)) as run:
             if run is None:
                 return
             network, details = _linear(arm) if task is None else _full(arm, task, run)

@@ -73,6 +73,7 @@ class Entry:
         views: SimCLR's views of it, for the retrieval accuracy of every paradigm.
         load: what reads it.
         count: number of classes where they are not named here; None: known once it is read.
+        fingerprint: finds the images' fingerprint without opening one, where a folder says which images there are.
     """
 
     description: str
@@ -83,6 +84,7 @@ class Entry:
     views: AugmentConfig
     load: Callable[[Request], Dataset]
     count: int | None = None
+    fingerprint: Callable[[Request], str] | None = None
 
     @property
     def num_classes(self) -> int | None:
@@ -114,10 +116,22 @@ def _imagenet(request: Request) -> Dataset:
     return load_imagenet(request)
 
 
+def _imagenet_listed(request: Request) -> str:
+    from common.data.folder import imagenet_fingerprint
+
+    return imagenet_fingerprint(request)
+
+
 def _folder(request: Request) -> Dataset:
     from common.data.folder import load_folder
 
     return load_folder(request)
+
+
+def _folder_listed(request: Request) -> str:
+    from common.data.folder import folder_fingerprint
+
+    return folder_fingerprint(request)
 
 
 def _rgb(size: int | None, mean: tuple[float, ...], std: tuple[float, ...], interpolation: str | None = None) -> InputSpec:
@@ -237,6 +251,7 @@ CATALOGUE: dict[str, Entry] = {
         IMAGENET_VIEWS,
         _imagenet,
         count=1000,
+        fingerprint=_imagenet_listed,
     ),
     "folder": Entry(
         "any folder of images, at data.size",
@@ -246,6 +261,7 @@ CATALOGUE: dict[str, Entry] = {
         _rgb(None, *_IMAGENET, "bilinear"),
         IMAGENET_VIEWS,
         _folder,
+        fingerprint=_folder_listed,
     ),
 }
 

@@ -58,7 +58,8 @@ class Dataset:
         input: what a network trained on these images expects of its pixels.
         splits: `train`, `validation` and `test`; where the training images have no labels also `bank`, labelled images for
             probes. A split is in memory or in its files.
-        split_hash: 16 hex digits over the original image indices of each split.
+        split_hash: 16 hex digits over the original image indices of each split; for a folder, over the names and sizes of each
+            split's files, every class's: nothing else says which images they are.
         fingerprint: `<number of images>-<16 hex digits>` over the content, or over file names and sizes.
     """
 
@@ -173,3 +174,20 @@ def load_data(
     if storage == "files" and entry.input.size is not None:
         raise InputError(f"data.storage: {name} is kept in memory, got files; leave data.storage out")
     return entry.load(Request(name, entry.classes, entry.input, root, download, size, storage, reading or Reading()))
+
+
+def listed_fingerprint(name: str, *, root: str | None) -> str | None:
+    """Return the fingerprint that a data set's images have now, without opening one.
+
+    Returns:
+        None where no look is needed: what is read under the data set's name is checked against its published sums.
+
+    Raises:
+        InputError: an unknown name, or a folder that is not there or cannot be read.
+    """
+    from common.data.catalogue import Request, entry_of
+
+    entry = entry_of(name)
+    if entry.fingerprint is None:
+        return None
+    return entry.fingerprint(Request(name, entry.classes, entry.input, root, download=False, size=None))

@@ -8,8 +8,10 @@ and training crops from that; `files` keeps names alone, and training crops from
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -17,8 +19,9 @@ from common.data.catalogue import Request
 from common.data.datasets import Dataset, Images, renumbered
 from common.data.file_images import FileImages, central, decode, read_bytes
 from common.data.folder_listing import Listing, list_images
-from common.data.splits import canonical_name, parse_name, split_hash, stratified_split
+from common.data.splits import canonical_name, parse_name, stratified_split
 from common.errors import InputError
+from common.files import sha256_bytes
 from common.randomness import derive_seed
 
 MOST_IN_MEMORY = 2 * 1024**3
@@ -41,19 +44,25 @@ def load_folder(request: Request) -> Dataset:
     folder = request.folder()
     if request.size is None:
         raise InputError(f"{request.name} needs a size to read its images at; give one with --data.size PIXELS")
+    train, val, test = _parts_of(folder)
+    if val is None:
+        listing = list_images(folder, [train, test])
+        own = listing.parts[train]
+        parts = stratified_split(listing.labels[own], {"train": 1 - _HELD_OUT, "validation": _HELD_OUT}, _SPLIT_SEED)
+        splits = {name: own[index] for name, index in parts.items()}
+    else:
+        listing = list_images(folder, [train, val, test])
+        splits = {"train": listing.parts[train], "validation": listing.parts[val]}
+    return _dataset(request, listing, {**splits, "test": listing.parts[test]}, request.size, auto_files=False)
+
+
+def _parts_of(folder: Path) -> tuple[str, str | None, str]:
+    """Return the folders that train, validate (None: a part of those that train does) and test."""
     val = next((name for name in ("val", "validation") if (folder / name).is_dir()), None)
     test = "test" if (folder / "test").is_dir() else val
     if not (folder / "train").is_dir() or test is None:
         raise InputError(f"data.root {folder}: expected the folders train, and test or val, each with one folder per class")
-    if val is None or val == test:
-        listing = list_images(folder, ["train", test])
-        train = listing.parts["train"]
-        parts = stratified_split(listing.labels[train], {"train": 1 - _HELD_OUT, "validation": _HELD_OUT}, _SPLIT_SEED)
-        splits = {name: train[index] for name, index in parts.items()}
-    else:
-        listing = list_images(folder, ["train", val, test])
-        splits = {"train": listing.parts["train"], "validation": listing.parts[val]}
-    return _dataset(request, listing, {**splits, "test": listing.parts[test]}, request.size, auto_files=False)
+    return "train", None if val == test else val, test
 
 
 def load_imagenet(request: Request) -> Dataset:
@@ -95,12 +104,12 @@ def _hold_out(listing: Listing) -> dict[str, torch.Tensor]:
 def _dataset(request: Request, listing: Listing, splits: dict[str, torch.Tensor], size: int, *, auto_files: bool) -> Dataset:
     """Make the data set of a request's classes."""
     name, classes = parse_name(request.name, len(listing.classes))
-    chosen_N = torch.isin(listing.labels, torch.tensor(classes))
+    chosen_N = _is_chosen(listing, classes)
     indices = {split: index[chosen_N[index]] for split, index in splits.items()}
     for split, index in indices.items():
         if not len(index):
             raise InputError(f"{listing.folder}: the {split} split of {request.name} has no image; every split needs some")
-    everything = torch.cat(list(indices.values())).sort().values
+    everything = chosen_N.nonzero().flatten()
     in_files = request.storage == "files" or (
         request.storage == "auto" and (auto_files or len(everything) * 3 * size**2 > MOST_IN_MEMORY)
     )
@@ -115,9 +124,41 @@ def _dataset(request: Request, listing: Listing, splits: dict[str, torch.Tensor]
         classes=tuple(listing.classes[label] for label in classes),
         input=replace(request.input, size=size),
         splits=images if in_files else {split: _in_memory(part) for split, part in images.items()},
-        split_hash=split_hash(indices),
+        split_hash=_split_hash(listing, splits),
         fingerprint=listing.fingerprint(everything),
     )
+
+
+def folder_fingerprint(request: Request) -> str:
+    """Return the fingerprint that `load_folder` gives, from names and sizes alone; no image is opened.
+
+    Raises:
+        InputError: a missing, empty or unreadable folder, or an unknown class.
+    """
+    train, val, test = _parts_of(request.folder())
+    return _listed_fingerprint(request, [train, test] if val is None else [train, val, test])
+
+
+def imagenet_fingerprint(request: Request) -> str:
+    """Return the fingerprint that `load_imagenet` gives, as `folder_fingerprint`."""
+    return _listed_fingerprint(request, ["train", "val"])
+
+
+def _listed_fingerprint(request: Request, parts: Sequence[str]) -> str:
+    listing = list_images(request.folder(), parts)
+    classes = parse_name(request.name, len(listing.classes))[1]
+    return listing.fingerprint(_is_chosen(listing, classes).nonzero().flatten())
+
+
+def _is_chosen(listing: Listing, classes: Sequence[int]) -> torch.Tensor:
+    """Return bool (N,): the files of some classes."""
+    return torch.isin(listing.labels, torch.tensor(classes))
+
+
+def _split_hash(listing: Listing, splits: Mapping[str, torch.Tensor]) -> str:
+    """Return 16 hex digits over the names and sizes of each split's files, whichever classes are chosen: it names the folder."""
+    parts = (f"{name}\0{listing.fingerprint(index_M)}\n" for name, index_M in sorted(splits.items()))
+    return sha256_bytes("".join(parts).encode())[:16]
 
 
 def _in_memory(files: FileImages) -> Images:

@@ -76,7 +76,7 @@ def run_search(invocation: Invocation, objective: str, build_task: BuildTask) ->
         setting = build_setting(config, device)
         task = build_task(setting)
         check_search(task, config)
-        with open_run(invocation, device) as run:
+        with open_run(invocation, device, describe_data(setting.dataset)) as run:
             if run is None:
                 return
             started = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from common.files import read_json, write_json
 from common.identity import invocation_status, run_directory
 from common.provenance import commit, host
 from common.training.distributed import broadcast, is_first, world_size
+from common.training.same_images import compare_listed_images, require_same_images
 
 FORMAT = 1
 
@@ -81,23 +82,34 @@ class Run:
 
 
 def is_done(invocation: Invocation) -> bool:
-    """Say whether a run is finished already, the same on every process, and tell the user where."""
+    """Say whether a run is finished already, the same on every process, and tell the user where.
+
+    Raises:
+        InputError: it was made from other images than its folder holds now.
+    """
     directory = run_directory(invocation)
     done = broadcast(invocation_status(invocation) == "done")
-    if done and is_first():
-        print(f"{directory} is done already; nothing to run")
+    if done:
+        known = compare_listed_images(directory, read_json(directory / "run.json"), invocation.config.data)
+        if is_first():
+            print(f"{directory} is done already; nothing to run{known}")
     return done
 
 
 @contextmanager
-def open_run(invocation: Invocation, device: torch.device) -> Iterator[Run | None]:
+def open_run(invocation: Invocation, device: torch.device, data: Mapping[str, Any]) -> Iterator[Run | None]:
     """Take a run's lock, record the attempt, and keep run.json true whatever happens inside the block.
+
+    Args:
+        invocation: the request.
+        device: where it is computed.
+        data: {"name", "split_hash", "fingerprint"} of its images; a run that was begun before must have begun with the same.
 
     Yields:
         The run, or None if another process finished it while this one waited for the lock.
 
     Raises:
-        InputError: the directory cannot be made or written.
+        InputError: the directory cannot be made or written, or the run began with other images.
     """
     directory = run_directory(invocation)
     if not is_first():
@@ -107,7 +119,10 @@ def open_run(invocation: Invocation, device: torch.device) -> Iterator[Run | Non
         yield Run(directory, invocation, record, writes=False) if record else None
         return
     with _locked(directory):
-        status = invocation_status(invocation)
+        status, file = invocation_status(invocation), directory / "run.json"
+        record = read_json(file) if file.exists() else {}
+        if record and status != "stale":
+            require_same_images(directory, record, data)
         if status == "done":
             print(f"{directory} was finished by another process; nothing to run")
             broadcast({})
@@ -116,7 +131,7 @@ def open_run(invocation: Invocation, device: torch.device) -> Iterator[Run | Non
         if status == "stale":
             print(f"{directory} was made from another ticket than the one that is there now; it is run anew")
             (directory / "checkpoint.pt").unlink(missing_ok=True)
-        run = _begin(directory, invocation, device)
+        run = _begin(Run(directory, invocation, record), device, data)
         torch.set_num_threads(run.record["threads"])  # another process may have begun the run while this one waited
         broadcast(run.record)
         try:
@@ -132,9 +147,9 @@ def recorded_threads(invocation: Invocation) -> int | None:
     return broadcast(read_json(file).get("threads") if file.exists() else None)
 
 
-def _begin(directory: Path, invocation: Invocation, device: torch.device) -> Run:
-    file = directory / "run.json"
-    record = read_json(file) if file.exists() else {}
+def _begin(run: Run, device: torch.device, data: Mapping[str, Any]) -> Run:
+    """Record an attempt."""
+    record = run.record
     attempt = {
         "commit": commit(),
         **host(),
@@ -143,12 +158,12 @@ def _begin(directory: Path, invocation: Invocation, device: torch.device) -> Run
         "world_size": world_size(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    run = Run(directory, invocation, record)
     run.mark(
         format=FORMAT,
         run=run.name,
-        config=as_tree(invocation.config),
-        hash=directory.parent.name.rpartition("-")[2],
+        config=as_tree(run.invocation.config),
+        data=dict(data),
+        hash=run.path.parent.name.rpartition("-")[2],
         status="running",
         error=None,
         round=record.get("round", 0),

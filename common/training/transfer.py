@@ -133,8 +133,8 @@ def _fill_from_file(backbone: nn.Module, path: str, dataset: Dataset, accept_mis
 def _flags(ticket: Ticket, dataset: Dataset) -> tuple[str, ...]:
     """Flag a source that saw the target's classes: its labels (no verdict), or its images only."""
     origin = ticket.header["origin"]
-    seen, target = str(origin["data"]), dataset.name
-    if _images_of(seen) != _images_of(target) or not _classes(seen) & _classes(target):
+    seen, target = (str(origin["data"]), origin["split"]), (dataset.name, dataset.split_hash)
+    if _images_of(*seen) != _images_of(*target) or not _classes(seen[0]) & _classes(target[0]):
         return ()
     return ("source_saw_target",) if origin["objective"] in LABELLED_OBJECTIVES else ("source_saw_images",)
 
@@ -155,9 +155,13 @@ def _less_trained(ticket: Ticket, control: str, config: TicketConfig) -> tuple[s
     return ("control_less_trained",) if behind else ()
 
 
-def _images_of(name: str) -> str:
-    """Name the images behind a data set: clean and cluttered digits show the same ones, SVHN's extra ones join the others."""
-    return base_name(name).removesuffix("_clean").removesuffix("_extra")
+def _images_of(name: str, split: str | None) -> str:
+    """Name the images behind a data set: clean and cluttered digits show the same ones, SVHN's extra ones join the others.
+
+    The images of a folder of one's own have no name; its split hash tells them.
+    """
+    base = base_name(name).removesuffix("_clean").removesuffix("_extra")
+    return f"{base}@{split}" if base == "folder" else base
 
 
 def _classes(name: str) -> set[int]:

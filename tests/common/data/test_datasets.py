@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import v2
 
 from common.data.catalogue import CATALOGUE, describe_catalogue
-from common.data.datasets import Images, load_data
+from common.data.datasets import Images, listed_fingerprint, load_data
 from common.errors import InputError
 
 _REAL = os.environ.get("LTP_DATA")
@@ -94,7 +95,7 @@ def test_a_class_subset_of_a_folder(tmp_path: Path) -> None:
     whole = load_data("folder", root=str(root), size=8)
     assert torch.equal(whole.test.images[whole.test.labels > 0], data.test.images)
     assert whole.fingerprint != data.fingerprint
-    assert whole.split_hash != data.split_hash
+    assert whole.split_hash == data.split_hash, "the name tells the subset, the split hash the folder"
 
 
 def test_the_fingerprint_follows_names_and_sizes(tmp_path: Path) -> None:
@@ -104,6 +105,33 @@ def test_the_fingerprint_follows_names_and_sizes(tmp_path: Path) -> None:
     assert before.startswith("12-")
     (root / "test" / "a" / "000.png").rename(root / "test" / "a" / "009.png")
     assert load_data("folder", root=str(root), size=8).fingerprint != before
+
+
+def test_a_listing_gives_the_fingerprint_without_opening_an_image(tmp_path: Path) -> None:
+    root = _write(tmp_path, {"train": {"a": 10, "b": 12, "c": 11}, "test": {"a": 2, "b": 3, "c": 4}})
+    for name in ("folder", "folder:0,2"):
+        assert listed_fingerprint(name, root=str(root)) == load_data(name, root=str(root), size=8).fingerprint
+    for image in root.rglob("[0-9]*.png"):
+        image.write_bytes(b"x" * image.stat().st_size)
+    assert str(listed_fingerprint("folder:0,2", root=str(root))).startswith("27-")
+    assert listed_fingerprint("digits:0-2", root=None) is None
+
+
+def test_the_split_hash_of_a_folder_names_its_images(tmp_path: Path) -> None:
+    counts = {"train": {"a": 10, "b": 12}, "test": {"a": 2, "b": 3}}
+    root = _write(tmp_path / "one", counts)
+    before = load_data("folder", root=str(root), size=8).split_hash
+    shutil.copytree(root, tmp_path / "copy")
+    assert load_data("folder", root=str(tmp_path / "copy"), size=8).split_hash == before
+    assert load_data("folder:1", root=str(root), size=12).split_hash == before, "the subset is told by the data set's name"
+    (root / "train" / "b" / "003.png").rename(root / "train" / "b" / "0035.png")
+    renamed = load_data("folder", root=str(root), size=8).split_hash
+    (root / "train" / "b" / "0035.png").rename(root / "test" / "b" / "003.png.png")
+    moved = load_data("folder", root=str(root), size=8).split_hash
+    shutil.copy(tmp_path / "copy/train/b/004.png", root / "train/b/003.png")
+    (root / "test" / "b" / "003.png.png").unlink()
+    other_image = load_data("folder", root=str(root), size=8).split_hash
+    assert len({before, renamed, moved, other_image}) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""A run goes on with the images that it began with, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.config import DataConfig
+from common.data.datasets import listed_fingerprint
+from common.errors import InputError
+
+
+def require_same_images(directory: Path, record: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Refuse to continue a run on other images.
+
+    Args:
+        directory: the run directory.
+        record: the content of its run.json.
+        data: {"name", "split_hash", "fingerprint"} of the images that are there now.
+
+    Raises:
+        InputError: the images, or how they are split, differ from those that the run began with.
+    """
+    was = record.get("data") or {}
+    if was.get("fingerprint") != data["fingerprint"]:
+        raise _changed(directory, data["name"], _difference(was.get("fingerprint"), data["fingerprint"]))
+    if was.get("split_hash") != data["split_hash"]:
+        raise _changed(directory, data["name"], f"split as {was.get('split_hash')} then, as {data['split_hash']} now")
+
+
+def compare_listed_images(directory: Path, record: Mapping[str, Any], config: DataConfig) -> str:
+    """Refuse to call a run done whose folder of images holds others now; no image is opened.
+
+    Returns:
+        What a reader must know beside that it is done: that the folder is not there, or nothing.
+
+    Raises:
+        InputError: the images differ in number, names or sizes from those that the run began with.
+    """
+    if config.root is not None and not Path(config.root).expanduser().is_dir():
+        return f" (its images are not in {config.root}, so they were not compared)"
+    now, was = listed_fingerprint(config.name, root=config.root), (record.get("data") or {}).get("fingerprint")
+    if now not in (None, was):
+        raise _changed(directory, config.name, _difference(was, now))
+    return ""
+
+
+def _difference(was: str | None, now: str) -> str:
+    before, after = (str(fingerprint).partition("-")[0] for fingerprint in (was, now))
+    if before == after:
+        return f"the {before} files have other names or sizes"
+    return f"{before} images then, {after} now"
+
+
+def _changed(directory: Path, name: str, difference: str) -> InputError:
+    return InputError(
+        f"{directory} began with other images of {name} than there are now: {difference}; "
+        f"bring them back, or delete {directory} to run on these"
+    )
