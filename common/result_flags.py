@@ -8,5 +8,5 @@ FLAGS: dict[str, str] = {
     "source_saw_target": "the source was trained on labels of the target's classes; nothing is concluded",
     "source_saw_images": "the source was trained on images of the target's classes, without labels",
     "input_mismatch": "the weights expect another input than they were given, which was accepted",
-    "control_less_trained": "the control's weights were trained for less than the ticket's, which may be why it loses, whatever its mask",
+    "control_less_trained": "the control's weights were trained for less than the ticket's, so it may lose by that alone",
 }

@@ -203,7 +203,7 @@ def test_a_note_of_many_runs_is_one_line(written, rewrite, values):
         if job.control == "random":
             rewrite(job, values["random", job.round][job.seed], flags=["control_less_trained"])
     text = _words(_page(written))
-    trained = "the control's weights were trained for less than the ticket's, which may be why it loses, whatever its mask"
+    trained = "the control's weights were trained for less than the ticket's, so it may lose by that alone"
     said = f"control_less_trained: {trained}"
     assert text.count(said) == 1
     assert "flagged 6 runs" in text
