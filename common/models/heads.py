@@ -25,7 +25,7 @@ class Network(nn.Module):
 
 def linear_head(num_features: int, num_classes: int, *, seed: int) -> nn.Linear:
     """Return a linear classifier with torch's default initialisation, seeded."""
-    with seeded(seed, "head"):
+    with seeded(seed, "classifier"):
         return nn.Linear(num_features, num_classes)
 
 
@@ -37,7 +37,7 @@ def projection_head(num_features: int, widths: Sequence[int], *, seed: int) -> n
         widths: output width of every layer, the last one being the projection's; at least one.
         seed: seed of the initialisation, >= 0.
     """
-    with seeded(seed, "head"):
+    with seeded(seed, "projection"):
         layers: list[nn.Module] = []
         for before, after in pairwise([num_features, *widths]):
             layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
