@@ -160,7 +160,12 @@ def typed(schema: type, values: Mapping[str, Any], label: Callable[[str], str]) 
     for name, value in read.items():
         if not finite(value):
             raise _mismatch(label(name), values[name], kinds[name])
-    return read
+    return read | {name: value for name, value in values.items() if _is_plain_text(value, kinds[name])}
+
+
+def _is_plain_text(value: Any, kind: Any) -> bool:
+    """Say whether a value is a text that stands for itself: jsonargparse would read # or ~ as null, which only null is."""
+    return isinstance(value, str) and set(_parts(kind)) <= {str, NoneType} and not (value == "null" and NoneType in _parts(kind))
 
 
 def add_options(parser: ArgumentParser, schema: type) -> None:

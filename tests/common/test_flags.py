@@ -69,6 +69,12 @@ def test_bad_words_are_refused_in_one_line(folder: Any, refused: Callable[..., s
     assert expected in refused(*argv)
 
 
+@pytest.mark.parametrize("text", ["#", "~", "# data", "1", "true", "{a: 1}", "'x'", "a b"])
+def test_a_text_stands_for_itself_and_only_null_is_null(folder: Any, text: str) -> None:
+    assert folder.resolve("--data.root", text).data.root == text
+    assert folder.resolve("--data.root", "null").data.root is None
+
+
 OPTIONS = ["--prune.rate", "--out", "--config", "--recipe", "--list", "--dry_run", "--jobs", "--print_config", "--evaluate", "-h"]
 WORDS = [
     *OPTIONS,
