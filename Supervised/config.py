@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from common.canonical import Rules
 from common.config import option, require
 from common.training.pretraining_config import PretrainingConfig
 
@@ -25,5 +26,7 @@ class ObjectiveConfig:
 @dataclass(frozen=True)
 class SupervisedConfig(PretrainingConfig):
     """A search for tickets with labels."""
+
+    RULES: ClassVar[Rules] = Rules(unused=(("objective.classifier", lambda c: c.start.weights is None),))
 
     objective: ObjectiveConfig = option(ObjectiveConfig, "the supervised objective")

@@ -21,6 +21,7 @@ from typing import Any
 
 from common.config import as_tree
 from common.data.catalogue import entry_of
+from common.data.inputs import NORMALISATIONS
 from common.data.splits import MANY_CLASSES, canonical_name, parse_name
 from common.durations import canonical_duration
 from common.errors import InputError
@@ -100,6 +101,25 @@ def _data_name(config: Any) -> str:
     return f"{name}@{Path(data.root).expanduser().resolve()}" if base == "folder" and data.root is not None else name
 
 
+def _data_size(config: Any) -> int | None:
+    entry = entry_of(config.data.name)
+    return entry.input.size or config.data.size or entry.size
+
+
+def _storage(config: Any) -> str:
+    """Sets of one size are kept in memory."""
+    entry = entry_of(config.data.name)
+    if entry.input.size is not None:
+        return "memory"
+    return entry.storage if config.data.storage == "auto" else config.data.storage
+
+
+def _normalisation(config: Any) -> str:
+    """A data set's own mean and standard deviation may be those of a name."""
+    own, name = entry_of(config.data.name).input, config.data.input
+    return "own" if name != "own" and NORMALISATIONS[name] == (own.mean, own.std) else name
+
+
 def _stem(config: Any) -> str:
     """Backbones of our own have one stem, which goes by its name and by `native`."""
     return "native" if config.model.name in OWN else config.model.stem
@@ -134,7 +154,9 @@ def _is_not_jittered(config: Any) -> bool:
 COMMON = Rules(
     forms={
         "data.name": _data_name,
-        "data.size": lambda c: entry_of(c.data.name).input.size or c.data.size,
+        "data.size": _data_size,
+        "data.storage": _storage,
+        "data.input": _normalisation,
         "model.stem": _stem,
         "optim.decay_norms": lambda c: c.optim.decays_norms,
         "optim.warmup": lambda c: _duration("optim.warmup", c.optim.warmup),

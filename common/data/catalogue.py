@@ -73,6 +73,8 @@ class Entry:
         views: SimCLR's views of it, for the retrieval accuracy of every paradigm.
         load: what reads it.
         count: number of classes where they are not named here; None: known once it is read.
+        size: side in pixels that files are read at where none is asked for; None: one must be asked for.
+        storage: where the images of files are kept where that is not asked for; auto: their size on disk decides.
         fingerprint: finds the images' fingerprint without opening one, where a folder says which images there are.
     """
 
@@ -84,6 +86,8 @@ class Entry:
     views: AugmentConfig
     load: Callable[[Request], Dataset]
     count: int | None = None
+    size: int | None = None
+    storage: Storage = "auto"
     fingerprint: Callable[[Request], str] | None = None
 
     @property
@@ -251,6 +255,8 @@ CATALOGUE: dict[str, Entry] = {
         IMAGENET_VIEWS,
         _imagenet,
         count=1000,
+        size=224,
+        storage="files",
         fingerprint=_imagenet_listed,
     ),
     "folder": Entry(

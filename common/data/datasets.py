@@ -173,7 +173,8 @@ def load_data(
         raise InputError(f"data.size: {name} has images of {entry.input.size} px, got {size}; leave data.size out")
     if storage == "files" and entry.input.size is not None:
         raise InputError(f"data.storage: {name} is kept in memory, got files; leave data.storage out")
-    return entry.load(Request(name, entry.classes, entry.input, root, download, size, storage, reading or Reading()))
+    side, kept = entry.size if size is None else size, entry.storage if storage == "auto" else storage
+    return entry.load(Request(name, entry.classes, entry.input, root, download, side, kept, reading or Reading()))
 
 
 def listed_fingerprint(name: str, *, root: str | None) -> str | None:

@@ -30,7 +30,6 @@ MOST_IN_MEMORY = 2 * 1024**3
 _SPLIT_SEED = 20210612
 _HELD_OUT = 0.1
 _HELD_OUT_IMAGENET = 50
-_IMAGENET_SIZE = 224
 
 
 def load_folder(request: Request) -> Dataset:
@@ -41,9 +40,7 @@ def load_folder(request: Request) -> Dataset:
     Raises:
         InputError: no root or size, a missing, empty or unreadable folder, a file that is no image, or an unknown class.
     """
-    folder = request.folder()
-    if request.size is None:
-        raise InputError(f"{request.name} needs a size to read its images at; give one with --data.size PIXELS")
+    folder, size = request.folder(), _size(request)
     train, val, test = _parts_of(folder)
     if val is None:
         listing = list_images(folder, [train, test])
@@ -53,7 +50,13 @@ def load_folder(request: Request) -> Dataset:
     else:
         listing = list_images(folder, [train, val, test])
         splits = {"train": listing.parts[train], "validation": listing.parts[val]}
-    return _dataset(request, listing, {**splits, "test": listing.parts[test]}, request.size, auto_files=False)
+    return _dataset(request, listing, {**splits, "test": listing.parts[test]}, size)
+
+
+def _size(request: Request) -> int:
+    if request.size is None:
+        raise InputError(f"{request.name} needs a size to read its images at; give one with --data.size PIXELS")
+    return request.size
 
 
 def _parts_of(folder: Path) -> tuple[str, str | None, str]:
@@ -80,7 +83,7 @@ def load_imagenet(request: Request) -> Dataset:
             raise InputError(f"data.root {folder}: there is no {part}; expected ImageNet as train/CLASS/* and val/CLASS/*")
     listing = list_images(folder, ["train", "val"])
     splits = {**_hold_out(listing), "test": listing.parts["val"]}
-    return _dataset(request, listing, splits, request.size or _IMAGENET_SIZE, auto_files=True)
+    return _dataset(request, listing, splits, _size(request))
 
 
 def _hold_out(listing: Listing) -> dict[str, torch.Tensor]:
@@ -101,7 +104,7 @@ def _hold_out(listing: Listing) -> dict[str, torch.Tensor]:
     return {"train": torch.cat(train).sort().values, "validation": torch.cat(held_out).sort().values}
 
 
-def _dataset(request: Request, listing: Listing, splits: dict[str, torch.Tensor], size: int, *, auto_files: bool) -> Dataset:
+def _dataset(request: Request, listing: Listing, splits: dict[str, torch.Tensor], size: int) -> Dataset:
     """Make the data set of a request's classes."""
     name, classes = parse_name(request.name, len(listing.classes))
     chosen_N = _is_chosen(listing, classes)
@@ -110,9 +113,7 @@ def _dataset(request: Request, listing: Listing, splits: dict[str, torch.Tensor]
         if not len(index):
             raise InputError(f"{listing.folder}: the {split} split of {request.name} has no image; every split needs some")
     everything = chosen_N.nonzero().flatten()
-    in_files = request.storage == "files" or (
-        request.storage == "auto" and (auto_files or len(everything) * 3 * size**2 > MOST_IN_MEMORY)
-    )
+    in_files = request.storage == "files" or (request.storage == "auto" and len(everything) * 3 * size**2 > MOST_IN_MEMORY)
     images = {
         split: FileImages(
             listing.folder, listing.names[index.numpy()], renumbered(listing.labels[index], classes), size, request.reading

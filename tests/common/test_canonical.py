@@ -25,6 +25,7 @@ from common.values import types_of
 from Downstream.main import COMMAND as DOWNSTREAM
 from MoCo.main import COMMAND as MOCO
 from SimCLR.main import COMMAND as SIMCLR
+from Supervised.main import COMMAND as SUPERVISED
 
 SGD, ADAMW, LARS = (f"--optim.name={name}" for name in ("sgd", "adamw", "lars"))
 MULTISTEP, STEP = "--optim.schedule=multistep", ("--rewind.to=step", "--prune.epochs=null")
@@ -43,6 +44,10 @@ ALIKE = [
     (SIMCLR, ["--data.name=cifar100"], ["--data.name=cifar100:0-99"]),
     (SIMCLR, ["--data.name=folder:0-2", "--data.root=/d"], ["--data.name=folder:0,1,2", "--data.root=/e/../d/"]),
     (SIMCLR, [], ["--data.size=16"]),
+    (SIMCLR, [], ["--data.storage=memory"]),
+    (SIMCLR, ["--data.name=digits"], ["--data.name=digits", "--data.input=unit"]),
+    (SIMCLR, ["--data.name=imagenet"], ["--data.name=imagenet", "--data.input=imagenet"]),
+    (SIMCLR, ["--data.name=imagenet"], ["--data.name=imagenet:0-999", "--data.size=224", "--data.storage=files"]),
     (SIMCLR, ["--model.stem=native"], ["--model.stem=3x3"]),
     (SIMCLR, [], ["--rewind.to=round0"]),
     (SIMCLR, ["--start.weights=w"], ["--start.weights=w", "--rewind.to=pretrained"]),
@@ -66,6 +71,7 @@ ALIKE = [
     (SIMCLR, ["--prune.score=random"], ["--prune.score=random", "--prune.schedule=one_shot"]),
     (MOCO, ["--prune.rounds=0"], ["--prune.rounds=0", "--rewind.queue=keep"]),
     (MOCO, ["--rewind.to=final", "--rewind.queue=stored"], ["--rewind.to=final", "--rewind.queue=keep"]),
+    (SUPERVISED, [], ["--objective.classifier=fresh"]),
     (DOWNSTREAM, [FILE], [FILE, "--ticket.control=ticket", "--ticket.norm_statistics=reestimate"]),
     (DOWNSTREAM, [FILE, FULL], [FILE, FULL, "--ticket.norm_statistics=stored"]),
     (DOWNSTREAM, [FILE, "--ticket.weights=trained"], [FILE, "--ticket.weights=trained", "--ticket.norm_statistics=stored"]),
@@ -90,6 +96,10 @@ APART = [
     (SIMCLR, ["--data.name=digits"], ["--data.name=digits_clean", "--data.size=8"]),
     (SIMCLR, ["--data.name=folder", "--data.root=/a"], ["--data.name=folder", "--data.root=/b"]),
     (SIMCLR, ["--data.name=folder", "--data.size=16"], ["--data.name=folder", "--data.size=32"]),
+    (SIMCLR, ["--data.name=folder", "--data.storage=files"], ["--data.name=folder", "--data.storage=memory"]),
+    (SIMCLR, ["--data.name=imagenet"], ["--data.name=imagenet", "--data.size=160"]),
+    (SIMCLR, ["--data.name=cifar10"], ["--data.name=cifar10", "--data.input=unit"]),
+    (SIMCLR, ["--data.name=imagenet"], ["--data.name=imagenet", "--data.storage=memory"]),
     (SIMCLR, ["--model.name=resnet18", "--model.stem=native"], ["--model.name=resnet18", "--model.stem=3x3"]),
     (SIMCLR, ["--rewind.to=round0"], ["--rewind.to=init"]),
     (SIMCLR, ["--start.weights=w"], ["--start.weights=v"]),
@@ -107,6 +117,7 @@ APART = [
     (SIMCLR, ["--augment.hue=0", "--augment.saturation=0"], ["--augment.hue=0", "--augment.saturation=0.1"]),
     (MOCO, ["--rewind.queue=stored"], ["--rewind.queue=keep"]),
     (MOCO, ["--rewind.to=final", "--rewind.queue=refill"], ["--rewind.to=final", "--rewind.queue=keep"]),
+    (SUPERVISED, ["--start.weights=w"], ["--start.weights=w", "--objective.classifier=fresh"]),
     (DOWNSTREAM, [FILE], [FILE, "--ticket.norm_statistics=stored"]),
     (DOWNSTREAM, [FILE], [FILE, "--ticket.weights=trained"]),
     (DOWNSTREAM, [FILE], [FILE, "--ticket.control=dense"]),
@@ -144,6 +155,7 @@ def test_what_has_no_canonical_form_is_refused(word: str, message: str) -> None:
 EVERYTHING_COUNTS = {
     "SimCLR": ["--optim.weight_decay=1e-3", "--augment.blur_probability=0.5", "--augment.blur_kernel=3"],
     "MoCo": ["--optim.weight_decay=1e-3", "--augment.blur_probability=0.5", "--augment.blur_kernel=3"],
+    "Supervised": ["--start.weights=v", "--augment.blur_probability=0.5", "--augment.blur_kernel=3"],
     "Downstream": [
         FULL, FILE, "--data.validation_labels=4", "--optim.weight_decay=1e-3", "--augment.pad=null",
         "--augment.jitter_probability=0.5", "--augment.blur_probability=0.5",
@@ -152,6 +164,8 @@ EVERYTHING_COUNTS = {
 VALUES: dict[str, Any] = {
     "data.name": "digits:1-2",
     "data.size": None,  # one size only, but for folders (see APART)
+    "data.storage": None,  # the same
+    "data.input": "half",
     "model.name": "resnet20",
     "model.stem": None,  # one stem only (see APART)
     "optim.name": "lars",
@@ -219,7 +233,7 @@ def get(config: Any, name: str) -> Any:
 
 NAMES = [
     (command, name)
-    for command in (SIMCLR, MOCO, DOWNSTREAM)
+    for command in (SIMCLR, MOCO, SUPERVISED, DOWNSTREAM)
     for name, item in leaves(command.schema).items()
     if item.metadata["identity"] and not (name in VALUES and VALUES[name] is None)
 ]

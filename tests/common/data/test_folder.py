@@ -11,7 +11,7 @@ import torch
 from torchvision.datasets import ImageFolder
 
 from common.data import folder
-from common.data.datasets import Dataset, Images, load_data
+from common.data.datasets import Dataset, Images, listed_fingerprint, load_data
 from common.data.file_images import FileImages
 from common.data.reading import Reading
 from common.errors import InputError
@@ -82,6 +82,9 @@ def test_imagenet_validates_on_50_images_of_every_class_and_tests_on_val(tmp_pat
     both = names(data, "train") + names(data, "validation")
     assert sorted(both) == sorted(f"train/{n}/{n}_{i}.JPEG" for n, c in zip(data.classes, (60, 75, 51)) for i in range(c))
     assert load_data("imagenet", root=str(root), size=96).input.size == 96
+    (root / "test").mkdir()  # ImageNet's own, without classes
+    for name in ("imagenet", "imagenet:1"):
+        assert listed_fingerprint(name, root=str(root)) == load_data(name, root=str(root)).fingerprint
 
 
 def test_the_split_of_imagenet_is_frozen(tmp_path: Path) -> None:
