@@ -20,7 +20,7 @@ from common.models.heads import Network, linear_head
 from common.tickets.rewind import capture
 from common.tickets.trained import TRAINED
 from common.tickets.weights_file import NetworkState, save_weights
-from common.training.checkpoint import load_checkpoint
+from common.training.checkpoint import Checkpoint, load_checkpoint
 from common.training.distributed import broadcast
 from common.training.frozen import features_of, normalised_batches
 from common.training.logs import open_log
@@ -67,9 +67,11 @@ def transfer(invocation: Invocation) -> None:
         with open_run(invocation, device, describe_data(arm.dataset)) as run:
             if run is None:
                 return
-            network, details = _linear(arm) if task is None else _full(arm, task, run)
+            resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes and task is not None else None)
+            network, details = _linear(arm) if task is None else _full(arm, task, run, resumed)
             if run.writes:
-                _finish(arm, run, network, details, seconds=time.monotonic() - started)
+                earlier = resumed.seconds if resumed is not None else 0.0
+                _finish(arm, run, network, details, seconds=earlier + time.monotonic() - started)
 
 
 def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
@@ -154,11 +156,10 @@ def _full_task(arm: Arm) -> ClassificationTask:
     return task
 
 
-def _full(arm: Arm, task: ClassificationTask, run: Run) -> tuple[Network, dict[str, Any]]:
+def _full(arm: Arm, task: ClassificationTask, run: Run, resumed: Checkpoint | None) -> tuple[Network, dict[str, Any]]:
     """Train every kept weight and the head, the mask held."""
     config = arm.config
     task.prepare_(config.train)
-    resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes else None)
     last, done = config.train.epochs * task.steps_per_epoch, resumed.step if resumed else 0
     log = open_log(run, (0, done))
     try:

@@ -17,7 +17,7 @@ from common.tickets.mask import Mask
 from common.tickets.rewind import capture, restore_
 from common.training.task import Task
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Checkpoint:
     Attributes:
         round: the round that was being trained.
         step: optimizer steps done in it.
+        seconds: what they took, over all attempts.
         mask: the round's mask; None for a dense run without a ticket.
         network: the network's tensors.
         optimizer: the optimizer's state dict.
@@ -35,6 +36,7 @@ class Checkpoint:
 
     round: int
     step: int
+    seconds: float
     mask: Mask | None
     network: Mapping[str, Tensor]
     optimizer: Mapping[str, Any]
@@ -49,9 +51,9 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: Path, task: Task, optimizer: torch.optim.Optimizer, mask: Mask | None, *, round_: int, step: int
+    path: Path, task: Task, optimizer: torch.optim.Optimizer, mask: Mask | None, *, round_: int, step: int, seconds: float
 ) -> None:
-    """Write a checkpoint atomically, over the last one.
+    """Write a checkpoint atomically, over the last one; arguments as `Checkpoint` has them.
 
     Raises:
         RunError: a weight is not finite; the last good checkpoint stays.
@@ -68,6 +70,7 @@ def save_checkpoint(
         "format": FORMAT,
         "round": round_,
         "step": step,
+        "seconds": seconds,
         "mask": dict(mask or {}),
         "network": network,
         "optimizer": optimizer.state_dict(),
@@ -88,9 +91,13 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["format"] != FORMAT:
-            raise InputError(f"{path} has checkpoint format {content['format']}; this version reads format {FORMAT}")
+            raise InputError(
+                f"{path} has checkpoint format {content['format']}; this version reads format {FORMAT}; "
+                f"delete it to start the run anew"
+            )
         mask = Mask(content["mask"]) if content["mask"] else None
-        return Checkpoint(content["round"], content["step"], mask, content["network"], content["optimizer"], content["task"])
+        position = (content["round"], content["step"], content["seconds"])
+        return Checkpoint(*position, mask, content["network"], content["optimizer"], content["task"])
     except InputError:
         raise
     except Exception as error:  # torch.load raises many kinds for a damaged file

@@ -58,7 +58,7 @@ def write_result(path: Path, facts: Facts, outcome: Outcome, *, seconds: float) 
         path: the file.
         facts: who measured, where.
         outcome: what was measured.
-        seconds: time that this attempt took for it.
+        seconds: time that it took, over all attempts.
 
     Raises:
         InputError: the file cannot be written.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -223,16 +222,15 @@ def _rewind_(s: Search, mask: Mask, round_: int) -> None:
 
 
 def _train(s: Search, mask: Mask, round_: int) -> float:
-    """Train the round with its mask held and a fresh optimizer; return the seconds it took."""
-    started = time.monotonic()
+    """Train the round with its mask held and a fresh optimizer; return the seconds it took, over all attempts."""
 
     def at_step(done: int) -> None:
         if round_ == 0 and done == s.rewind_step:
             _keep_rewind_point(s)
 
     resumed = s.resumed if _is_resumed(s, round_) else None
-    train_span(s.task, s.config, s.run, s.span(round_), mask, log=s.log, progress=s.progress, resumed=resumed, at_step=at_step)
-    return time.monotonic() - started
+    span = s.span(round_)
+    return train_span(s.task, s.config, s.run, span, mask, log=s.log, progress=s.progress, resumed=resumed, at_step=at_step)
 
 
 def _keep_rewind_point(s: Search) -> None:

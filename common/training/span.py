@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from common.config import RunConfig
@@ -44,7 +45,7 @@ def train_span(
     progress: Progress | None,
     resumed: Checkpoint | None,
     at_step: Callable[[int], None] = lambda done: None,
-) -> None:
+) -> float:
     """Train a task over a span, from its checkpoint where there is one.
 
     Args:
@@ -58,6 +59,9 @@ def train_span(
         resumed: a checkpoint inside this span, to continue behind.
         at_step: called with the number of steps done, before a checkpoint is saved there.
 
+    Returns:
+        The seconds that the span's steps took, those of earlier attempts included as far as the checkpoint has them.
+
     Raises:
         RunError: a loss or a weight is not finite; the last good checkpoint stays.
         InputError: a checkpoint cannot be written, or a duration is ill-typed.
@@ -65,6 +69,7 @@ def train_span(
     optimizer = build_optimizer(task.parameter_groups(), config.optim)
     schedule = build_schedule(config.optim, span.last, task.steps_per_epoch)
     every = max(1, steps(config.train.checkpoint_every, task.steps_per_epoch))
+    started = time.monotonic() - (resumed.seconds if resumed is not None else 0.0)
     if resumed is not None:
         resumed.restore_(task, optimizer)
         span = Span(span.round, resumed.step, span.last)
@@ -75,8 +80,10 @@ def train_span(
         if done % every == 0 or done == span.last:
             log.read()
             if run.writes:
-                save_checkpoint(run.checkpoint, task, optimizer, mask, round_=span.round, step=done)
+                seconds = time.monotonic() - started
+                save_checkpoint(run.checkpoint, task, optimizer, mask, round_=span.round, step=done, seconds=seconds)
             run.mark(round=span.round, step=done)
 
     rules = Rules(config.train.accumulate, config.optim.clip, config.train.precision)
     fit(task, optimizer, schedule, span, log=log, rules=rules, hold=hold, after_step=after_step, progress=progress)
+    return time.monotonic() - started
