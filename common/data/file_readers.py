@@ -23,6 +23,7 @@ from common.data.augment_draw import draw_boxes, draw_uniform, parameters
 from common.data.file_images import FileImages, central, decode, evaluation_side, read_bytes, resize
 from common.data.loaders import ViewDraws
 from common.errors import InputError, RunError
+from common.training.device import threads
 
 PIECE = 16
 """Images of one request to a process."""
@@ -92,22 +93,21 @@ class _Files(Dataset[_Reply]):
         self._crops = torch.empty(slots.shape[1:] if self._finish else 0, dtype=torch.uint8)
 
     def __getitem__(self, request: _Request) -> _Reply:
-        out_VN3SS = self._slots[request.slot]
-        count = torch.get_num_threads()
-        try:
-            # As in a process of its own: sums are not divided among threads, so whoever reads makes the same views.
-            torch.set_num_threads(1)
-            if request.draws is None:
-                return self._centres(request, out_VN3SS[0])
-            uniform_NVU = torch.stack([draw_uniform(request.draws.views, request.draws.generator(i)) for i in request.indices])
-            if request.encoded:
-                contents = [read_bytes(self._files.path(index)).numpy() for index in request.indices]
-                return _Reply(request, uniform_NVU.transpose(0, 1).numpy(), contents=contents)
-            return self._views(request, request.draws, uniform_NVU, out_VN3SS)
-        except InputError as error:
-            return _Reply(request, error=str(error))
-        finally:
-            torch.set_num_threads(count)
+        # One thread, as in a process of its own: sums are then divided alike, and whoever reads makes the same views.
+        with threads(1):
+            try:
+                return self._read(request, self._slots[request.slot])
+            except InputError as error:
+                return _Reply(request, error=str(error))
+
+    def _read(self, request: _Request, out_VN3SS: torch.Tensor) -> _Reply:
+        if request.draws is None:
+            return self._centres(request, out_VN3SS[0])
+        uniform_NVU = torch.stack([draw_uniform(request.draws.views, request.draws.generator(i)) for i in request.indices])
+        if request.encoded:
+            contents = [read_bytes(self._files.path(index)).numpy() for index in request.indices]
+            return _Reply(request, uniform_NVU.transpose(0, 1).numpy(), contents=contents)
+        return self._views(request, request.draws, uniform_NVU, out_VN3SS)
 
     def _centres(self, request: _Request, out_N3SS: torch.Tensor) -> _Reply:
         size = self._files.size

@@ -23,6 +23,7 @@ from common.data.splits import canonical_name, parse_name, stratified_split
 from common.errors import InputError
 from common.files import sha256_bytes
 from common.randomness import derive_seed
+from common.training.device import threads
 
 MOST_IN_MEMORY = 2 * 1024**3
 """Bytes of decoded images up to which `auto` keeps a folder in memory."""
@@ -170,7 +171,8 @@ def _in_memory(files: FileImages) -> Images:
         path = files.path(index)
         images_N3SS[index] = central(decode(read_bytes(path), path), files.size, files.size)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    # Each thread of the pool would else divide its own small resize among as many threads again.
+    with threads(1), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for _ in pool.map(fill, range(len(files))):
             pass
     return Images(images_N3SS, files.labels)

@@ -12,10 +12,17 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
+from common.data.augment_config import AugmentConfig
+from common.data.augment_draw import draw
 from common.data.catalogue import CATALOGUE, describe_catalogue
 from common.data.datasets import Images, listed_fingerprint, load_data
+from common.data.inputs import InputSpec
+from common.data.loaders import ViewDraws, loader_of
+from common.data.reading import Reading
 from common.errors import InputError
+from common.randomness import generator
 
 _REAL = os.environ.get("LTP_DATA")
 
@@ -189,6 +196,29 @@ def test_real_cifar10_is_split_as_the_field_does() -> None:
     assert torch.equal(data.validation.images, torch.from_numpy(raw.data[tail]).permute(0, 3, 1, 2))
     assert data.validation.labels.tolist() == [raw.targets[i] - 6 for i in tail]
     assert len(data.test) == 4000
+
+
+@pytest.mark.data
+def test_real_jpegs_are_cropped_from_their_files() -> None:
+    root = str(_real("imagenette224-mini"))
+    data = load_data("folder", root=root, size=112, storage="files", reading=Reading(2))
+    loader = loader_of(data.test, "cpu")
+    crops = AugmentConfig(jitter_probability=0, gray_probability=0, flip=0)
+    pixels = InputSpec(None, 3, (0.0, 1.0), (0.0,) * 3, (1.0,) * 3, None)
+    draws = ViewDraws(crops, pixels, 2, seed=1, stream="views", indices=(0, 0))
+    samples = ImageFolder(f"{root}/val").samples
+    row = 0
+    for views, labels in loader.view_batches(loader.fixed_batches(64), draws):
+        for place, label in enumerate(labels.tolist()):
+            name, expected = samples[row]
+            assert label == expected
+            image = Image.open(name).convert("RGB")
+            drawn = draw(crops, 2, image.height, image.width, 112, generator(1, "views", 0, 0, row))
+            for view, box in zip(views, drawn.box.tolist(), strict=True):
+                cut = functional.to_image(functional.resized_crop(image, *box, [112, 112], antialias=True)).float() / 255
+                assert (view[place] - cut).abs().max() < 2 / 255 + 1e-6
+            row += 1
+    assert row == len(samples) == 200
 
 
 @pytest.mark.data
