@@ -6,12 +6,14 @@ network at once. Backbone, head, optimizer, learning rate, batch, precision and 
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
 from collections.abc import Callable
 
 import torch
 from lightly.loss import NTXentLoss
+from lightly.models.utils import deactivate_requires_grad, update_momentum
 from lightly.transforms import SimCLRTransform
 from PIL import Image
 from torch import Tensor
@@ -87,12 +89,34 @@ def simclr(network: Network, temperature: float) -> Loss:
     return loss
 
 
+def moco(network: Network, temperature: float, bank: tuple[int, int], momentum: float) -> Loss:
+    """Return MoCo's loss of a pair of views: the second through a momentum encoder, which moves first, and a bank of negatives.
+
+    Args:
+        network: the query encoder; the key encoder starts as a copy of it.
+        temperature: of the similarities.
+        bank: keys in the memory bank, and their width.
+        momentum: of the key encoder.
+    """
+    keys = copy.deepcopy(network)
+    deactivate_requires_grad(keys)
+    criterion = NTXentLoss(temperature=temperature, memory_bank_size=bank)
+
+    def loss(views: tuple[Tensor, Tensor]) -> Tensor:
+        update_momentum(network, keys, m=momentum)
+        with torch.no_grad():
+            key = keys(views[1])
+        return criterion(network(views[0]), key)
+
+    return loss
+
+
 def training(network: Network, config: RunConfig, schedule: Schedule, data: DataLoader, loss: Loss) -> Callable[[], None]:
     """Return one epoch of training, to be called again and again."""
     device = next(network.parameters()).device
     layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
-    network.to(memory_format=layout).train()
-    optimizer = build_optimizer([{"params": [p for p in network.parameters() if p.requires_grad]}], config.optim)
+    network.train()
+    optimizer = build_optimizer([{"params": list(network.parameters())}], config.optim)
     steps = itertools.count()
 
     def epoch() -> None:
@@ -108,7 +132,7 @@ def training(network: Network, config: RunConfig, schedule: Schedule, data: Data
     return epoch
 
 
-def best_workers(candidates: dict[int, Callable[[], object]], repeats: int = 3) -> int:
+def best_workers(candidates: dict[int, Callable[[], object]], repeats: int = 2) -> int:
     """Return the number of workers whose epoch is fastest, by the best of some epochs after one that starts the workers."""
     seconds: dict[int, float] = {}
     for workers, epoch in candidates.items():

@@ -2,6 +2,7 @@
 
 Our task and our loop against the same training with `lightly` (see `benchmarks.lightly_peer`): same images, operations, network,
 batch, precision, optimizer and threads, epochs in turn. The peer's DataLoader gets the number of workers that suits it best.
+Threads are torch's own number (OMP_NUM_THREADS=1 for one); `taskset -c 0` gives both sides one core.
 On a GPU, where there is one, ResNet-18 on images of CIFAR-10's size in bf16 too, and our rate over that of the same steps on
 views that are on the device already.
 """
@@ -34,6 +35,8 @@ from common.training.precision import float32_products
 from common.training.pretraining import BuildTask, Setting
 from common.training.pretraining_task import PretrainingTask
 from common.training.views import Batch, TrainViews
+from MoCo.main import COMMAND as MOCO
+from MoCo.task import build_task as build_moco
 from SimCLR.main import COMMAND as SIMCLR
 from SimCLR.task import build_task as build_simclr
 
@@ -70,7 +73,8 @@ class Case:
 def cases() -> Iterator[Case]:
     """Yield the cases that this machine can measure."""
     cpu, resnet18 = torch.device("cpu"), "--recipe=cifar10_resnet18"
-    yield Case("pretrain_simclr_digits", SIMCLR, build_simclr, _simclr_loss, (), cpu, epochs=8)
+    yield Case("pretrain_simclr_digits", SIMCLR, build_simclr, _simclr_loss, (), cpu, epochs=4)
+    yield Case("pretrain_moco_digits", MOCO, build_moco, _moco_loss, (), cpu, epochs=4)
     words = (resnet18, "--train.batch_size=64")
     yield Case("pretrain_simclr_resnet18", SIMCLR, build_simclr, _simclr_loss, words, cpu, epochs=1, synthetic=128, repeats=5)
     if torch.cuda.is_available():
@@ -99,10 +103,12 @@ def _measure(case: Case, repeats: int, folder: Path, ratios: dict[str, float], o
         ours, kept = _task(case, config, dataset), _task(case, config, dataset)
         kept.views = KeptViews(kept.views)
         peers = {number: _peer(case, config, dataset, number) for number in _worker_numbers(case.device)}
-        workers = lightly_peer.best_workers({n: _waiting(case.device, peer, 1) for n, peer in peers.items()})
+        workers = lightly_peer.best_workers(peers)
+        peer = peers[workers]
+        peers.clear()  # ends the other peers' workers
         timed = {
             "ours": _training(ours, config, folder / "ours", case),
-            "lightly": _waiting(case.device, peers[workers], case.epochs),
+            "lightly": _waiting(case.device, peer, case.epochs),
             "step": _training(kept, config, folder / "step", case),
             "views": _waiting(case.device, _views_alone(ours), case.epochs),
         }
@@ -133,17 +139,16 @@ def _dataset(config: Any, synthetic: int | None) -> Dataset:
 
 
 def _task(case: Case, config: Any, dataset: Dataset) -> Any:
-    """Build the folder's task, ready to train."""
+    """Build the folder's task."""
     backbone = build_backbone(config.model.name, stem=config.model.stem, seed=0, size=dataset.input.size)
-    task = case.build_task(Setting(config, backbone.to(case.device), dataset, case.device, 0))
-    task.prepare_(config.train)
-    return task
+    return case.build_task(Setting(config, backbone.to(case.device), dataset, case.device, 0))
 
 
 class KeptViews:
     """Views that were made beforehand: the first epoch's, on the device, again and again."""
 
     def __init__(self, views: TrainViews) -> None:
+        self.input = views.input
         self._batches = list(views.batches(0, 0, 0))
 
     def batches(self, round: int, epoch: int, first_step: int) -> Iterator[Batch]:
@@ -155,6 +160,7 @@ class KeptViews:
 def _training(task: PretrainingTask, config: Any, folder: Path, case: Case) -> Callable[[], None]:
     """Return some epochs of our loop with the log of a run, to be called again and again."""
     folder.mkdir()
+    task.prepare_(config.train)
     optimizer = build_optimizer(task.parameter_groups(), config.optim)
     log = Log(folder, resumed_at=(0, 0), every=config.train.log_every, tensorboard=config.log.tensorboard)
     rules = Rules(config.train.accumulate, config.optim.clip, config.train.precision)
@@ -175,16 +181,22 @@ def _views_alone(task: PretrainingTask) -> Callable[[], None]:
 
 
 def _peer(case: Case, config: Any, dataset: Dataset, workers: int) -> Callable[[], None]:
-    """Return an epoch of the peer, on a network of its own with the same start."""
+    """Return an epoch of the peer, on a network of its own with the same start: as it was built, with plain batch norms."""
     task = _task(case, config, dataset)
+    task.network.to(memory_format=torch.channels_last if config.train.channels_last else torch.contiguous_format)
     schedule = build_schedule(config.optim, config.train.epochs * task.steps_per_epoch, task.steps_per_epoch)
     pin = case.device.type == "cuda"
     data = lightly_peer.loader(dataset.train, config.augment, dataset.input, config.train.batch_size, workers, pin=pin)
-    return lightly_peer.training(task.network, config, schedule, data, case.loss(task))
+    return _waiting(case.device, lightly_peer.training(task.network, config, schedule, data, case.loss(task)), 1)
 
 
 def _simclr_loss(task: PretrainingTask) -> lightly_peer.Loss:
     return lightly_peer.simclr(task.network, task.config.objective.temperature)
+
+
+def _moco_loss(task: PretrainingTask) -> lightly_peer.Loss:
+    objective, keys = task.config.objective, task.config.queue.size
+    return lightly_peer.moco(task.network, objective.temperature, (keys, objective.head[-1]), objective.key_momentum)
 
 
 def _worker_numbers(device: torch.device) -> tuple[int, ...]:
