@@ -1,13 +1,18 @@
-"""Which device a run computes on, and how many threads; both put back afterwards."""
+"""Which device a run computes on, how many threads, and what was compiled; all put back afterwards."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from common.config import require
 from common.errors import InputError
+
+MOST_THREADS = 4
+"""CPU threads that may be asked for, for each core."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -30,12 +35,36 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def threads(count: int | None) -> Iterator[int]:
-    """Compute with `count` CPU threads (None: as many as before) inside the block; yields the number in force."""
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
+def threads(count: int | None, *, recorded: int | None = None) -> Iterator[int]:
+    """Compute with `count` CPU threads (None: as many as before) inside the block; yields the number in force.
+
+    Args:
+        count: what the request says.
+        recorded: what a killed run began with, perhaps on a larger machine; it wins, because other sums would round otherwise.
+
+    Raises:
+        InputError: the request asks for more than `MOST_THREADS` for each core: the system would give out before the cores do.
+    """
+    cores = os.cpu_count() or 1
+    most = f"an integer in [1, {MOST_THREADS * cores}], {MOST_THREADS} for each of this machine's {cores} cores, or null"
+    require(count is None or count <= MOST_THREADS * cores, "train.threads", count, most)
+    before, wanted = torch.get_num_threads(), recorded or count
+    if wanted is not None:
+        torch.set_num_threads(wanted)
     try:
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def compilation(used: bool) -> Iterator[None]:
+    """Forget after the block what torch.compile has made inside it, where it was used.
+
+    A process compiles a function anew for every network, and after a few of them it computes without compiling, saying so once.
+    """
+    try:
+        yield
+    finally:
+        if used:
+            torch.compiler.reset()

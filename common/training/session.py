@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from common.cli import Invocation
-from common.training.device import choose_device, threads
+from common.training.device import choose_device, compilation, threads
 from common.training.distributed import process_group
 from common.training.precision import float32_products
 from common.training.run import is_done, recorded_threads
@@ -23,7 +23,7 @@ def session(invocation: Invocation) -> Iterator[torch.device | None]:
         The device, or None if the run is done already, which was said.
 
     Raises:
-        InputError: an unknown device, or one that is not there; logs that could not be written.
+        InputError: an unknown device, or one that is not there; too many threads; logs that could not be written.
         RunError: another process of the run was lost inside the block.
     """
     train = invocation.config.train
@@ -32,5 +32,9 @@ def session(invocation: Invocation) -> Iterator[torch.device | None]:
             yield None
             return
         check_wandb(invocation.config.log)
-        with threads(recorded_threads(invocation) or train.threads), float32_products(train.precision):
+        with (
+            threads(train.threads, recorded=recorded_threads(invocation)),
+            float32_products(train.precision),
+            compilation(train.compile),
+        ):
             yield device
