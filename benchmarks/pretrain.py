@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     ratios: dict[str, float] = {}
     other: dict[str, float] = {}
     for case in cases():
-        with tempfile.TemporaryDirectory() as folder:
-            _measure(case, min(options.repeats, case.repeats), Path(folder), ratios, other)
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as logs:
+            _measure(case, min(options.repeats, case.repeats), Path(folder), logs, ratios, other)
     report(ratios, other, options.json)
     return 0
 
 
-def _measure(case: Case, repeats: int, folder: Path, ratios: dict[str, float], other: dict[str, float]) -> None:
+def _measure(case: Case, repeats: int, folder: Path, logs: ExitStack, ratios: dict[str, float], other: dict[str, float]) -> None:
     """Time a case; put what a bound is set for into `ratios` and the rest into `other`."""
     config: Any = resolve(case.command, [*case.words, "--log.progress=false"]).config
     dataset = _dataset(config, case.synthetic)
@@ -107,9 +108,9 @@ def _measure(case: Case, repeats: int, folder: Path, ratios: dict[str, float], o
         peer = peers[workers]
         peers.clear()  # ends the other peers' workers
         timed = {
-            "ours": _training(ours, config, folder / "ours", case),
+            "ours": _training(ours, config, folder / "ours", logs, case),
             "lightly": _waiting(case.device, peer, case.epochs),
-            "step": _training(kept, config, folder / "step", case),
+            "step": _training(kept, config, folder / "step", logs, case),
             "views": _waiting(case.device, _views_alone(ours), case.epochs),
         }
         seconds = interleaved(timed, repeats)
@@ -157,12 +158,13 @@ class KeptViews:
         return iter(self._batches[first_step:])
 
 
-def _training(task: PretrainingTask, config: Any, folder: Path, case: Case) -> Callable[[], None]:
-    """Return some epochs of our loop with the log of a run, to be called again and again."""
+def _training(task: PretrainingTask, config: Any, folder: Path, logs: ExitStack, case: Case) -> Callable[[], None]:
+    """Return some epochs of our loop with the log of a run, which `logs` closes, to be called again and again."""
     folder.mkdir()
     task.prepare_(config.train)
     optimizer = build_optimizer(task.parameter_groups(), config.optim)
     log = Log(folder, resumed_at=(0, 0), every=config.train.log_every, tensorboard=config.log.tensorboard)
+    logs.callback(log.close)
     rules = Rules(config.train.accumulate, config.optim.clip, config.train.precision)
     count = case.epochs * task.steps_per_epoch
     schedule = build_schedule(config.optim, config.train.epochs * task.steps_per_epoch, task.steps_per_epoch)
