@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from common.cli import Invocation
-from common.config import StartConfig
 from common.data.datasets import Dataset, open_data
 from common.errors import InputError
 from common.files import sha256_file
@@ -86,7 +85,7 @@ def _request(invocation: Invocation, subject: Subject) -> Invocation:
         if odd:
             raise InputError(f"--{odd[0]}: {subject.path} is a file of weights, which has no mask; judge a ticket to use it")
         _require_alone(given, "start.weights", subject.path)
-        config = replace(config, start=StartConfig(str(subject.path)))
+        config = replace(config, start=replace(config.start, weights=str(subject.path)))
     else:
         _require_alone(given, "ticket.file", subject.ticket)
     trained = subject.run is not None and "ticket.weights" not in given
@@ -124,7 +123,7 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         dataset,
         device,
         seed=config.seed.task,
-        start_weights=config.start.weights,
+        given=config.start,
         accept_mismatch=config.data.accept_input_mismatch,
     )
     bank, split = labelled_images(dataset, config.data, config.seed.task).train, config.evaluation.split

@@ -92,7 +92,7 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
         config.ticket,
         dataset,
         seed=config.seed.task,
-        start_weights=config.start.weights,
+        given=config.start,
         protocol=config.protocol,
         accept_mismatch=config.data.accept_input_mismatch,
     )
@@ -204,7 +204,13 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
         mask_digest=arm.start.mask.digest() if arm.start.mask else None,
         source=arm.start.source,
         flags=arm.start.flags,
-        details={"labels": arm.labelled.count, "norm_statistics": arm.start.norm_statistics, **details, **kept},
+        details={
+            "labels": arm.labelled.count,
+            "norm_statistics": arm.start.norm_statistics,
+            "start": arm.start.given,
+            **details,
+            **kept,
+        },
     )
     result = write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
     run.mark(status="done")

@@ -21,6 +21,7 @@ from common.models.heads import Network, projection_head
 from common.randomness import generator
 from common.tickets.rewind import capture, restore_
 from common.training.distributed import gather_rows, is_first, share
+from common.training.given_head import load_projection_
 from common.training.precision import autocast
 from common.training.pretraining import Setting
 from common.training.pretraining_task import PretrainingTask
@@ -36,6 +37,7 @@ ShuffledBatch = tuple[tuple[Tensor, ...], Tensor, Tensor]
 def build_task(setting: Setting) -> MoCoTask:
     """Put a projection head on the backbone and make the task."""
     head = projection_head(int(setting.backbone.num_features), setting.config.objective.head, seed=setting.seed)
+    load_projection_(head, setting.start, setting.config.start.head, "moco")
     network = Network(setting.backbone, head.to(setting.device))
     return MoCoTask(setting.config, network, setting.dataset, setting.device, setting.seed)
 

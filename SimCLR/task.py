@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from common.models.heads import Network, projection_head
+from common.training.given_head import load_projection_
 from common.training.pretraining import Setting
 from common.training.pretraining_task import PretrainingTask
 from common.training.views import Batch
@@ -28,5 +29,6 @@ class SimCLRTask(PretrainingTask):
 def build_task(setting: Setting) -> SimCLRTask:
     """Put a projection head on the backbone and make the task."""
     head = projection_head(int(setting.backbone.num_features), setting.config.objective.head, seed=setting.seed)
+    load_projection_(head, setting.start, setting.config.start.head, "simclr")
     network = Network(setting.backbone, head.to(setting.device))
     return SimCLRTask(setting.config, network, setting.dataset, setting.device, setting.seed, views=2)

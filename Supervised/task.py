@@ -8,9 +8,8 @@ from common.config import require
 from common.data.datasets import require_labels
 from common.metrics.accuracy import top1
 from common.models.heads import Network, linear_head
-from common.models.start_head import load_classifier_
-from common.training.distributed import is_first
 from common.training.frozen import features_of
+from common.training.given_head import load_given_classifier_
 from common.training.pretraining import Setting
 from common.training.pretraining_task import PretrainingTask
 from common.training.views import Batch
@@ -47,9 +46,6 @@ def build_task(setting: Setting) -> SupervisedTask:
     require(len(dataset.classes) >= 2, "data.name", dataset.name, "at least two classes to tell apart")
     require_labels(dataset)
     head = linear_head(int(setting.backbone.num_features), len(dataset.classes), seed=setting.seed)
-    if setting.start is not None and config.objective.classifier == "given":
-        report = load_classifier_(head, setting.backbone, setting.start)
-        if is_first():
-            print(f"start.weights: {report}")
+    load_given_classifier_(head, setting.backbone, setting.start, config.start.head)
     network = Network(setting.backbone, head.to(setting.device))
     return SupervisedTask(config, network, dataset, setting.device, setting.seed, views=1)

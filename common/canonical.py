@@ -141,6 +141,10 @@ def _is_dense(config: Any) -> bool:
     return config.prune.rounds == 0
 
 
+def _starts_fresh(config: Any) -> bool:
+    return config.start.weights is None
+
+
 def _is_not_resized(config: Any) -> bool:
     return config.augment.pad is not None
 
@@ -178,10 +182,11 @@ COMMON = Rules(
         ("optim.milestones", lambda c: c.optim.schedule != "multistep"),
         ("optim.gamma", lambda c: c.optim.schedule != "multistep"),
         ("prune.rate", _is_dense),
-        ("prune.epochs", _is_dense),
+        ("prune.epochs", lambda c: _is_dense(c) and c.start.weights is None),  # a ticket's round 0 takes them too
         ("prune.score", _is_dense),
         ("prune.allocation", _is_dense),
         ("prune.schedule", lambda c: _is_dense(c) or c.prune.score == "random"),
+        *((f"start.{name}", _starts_fresh) for name in ("format", "input", "stem", "head", "train")),
         ("ticket.weights", lambda c: c.ticket.file is None),
         ("ticket.stem", lambda c: c.ticket.file is None),
         ("augment.crop_scale", _is_not_resized),

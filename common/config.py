@@ -9,28 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from common.errors import InputError
-
-
-def option(default: Any, help: str, *, identity: bool = True) -> Any:
-    """Declare a field: its default, one line of help (unit, range, source), and whether it enters the run's identity."""
-    metadata = {"help": help, "identity": identity}
-    if isinstance(default, type) or callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def require(holds: bool, key: str, got: object, expected: str) -> None:
-    """Raise the one-line error of a value out of its range.
-
-    Raises:
-        InputError: `holds` is false; names the key, the value and what is expected.
-    """
-    if not holds:
-        raise InputError(f"{key}: got {got!r}, expected {expected}")
+from common.option import option, require
+from common.start_config import SearchStartConfig, StartConfig
 
 
 @dataclass(frozen=True)
@@ -215,13 +199,6 @@ class RewindConfig:
 
 
 @dataclass(frozen=True)
-class StartConfig:
-    """What round 0 begins with."""
-
-    weights: str | None = option(None, "file of weights to start from (a ticket, or a state dict); null: fresh random weights")
-
-
-@dataclass(frozen=True)
 class TicketConfig:
     """Which ticket a task starts from, and as what."""
 
@@ -354,7 +331,7 @@ class SearchConfig(RunConfig):
 
     prune: PruneConfig = option(PruneConfig, "how masks are found")
     rewind: RewindConfig = option(RewindConfig, "where a round starts from")
-    start: StartConfig = option(StartConfig, "what round 0 begins with")
+    start: SearchStartConfig = option(SearchStartConfig, "what round 0 begins with")
     keep: KeepConfig = option(KeepConfig, "what stays on disk")
 
     def __post_init__(self) -> None:
@@ -362,7 +339,7 @@ class SearchConfig(RunConfig):
         to = self.rewind.to
         require(to != "pretrained" or self.start.weights is not None, "rewind.to", to, "start.weights to be given for it")
         if self.start.weights is not None:
-            expected = "pretrained, round0 or final: with start.weights there is no random start and round 0 is not trained"
+            expected = "pretrained, round0 or final: with start.weights there is no random start, and round 0 has no schedule"
             require(to not in ("step", "init"), "rewind.to", to, expected)
         require(
             to != "step" or self.prune.epochs is None,

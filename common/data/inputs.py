@@ -112,6 +112,10 @@ class InputSpec:
         return _affine(self, white, images_NCHW.device)
 
 
+IMAGENET_INPUT = InputSpec(224, 3, (0.0, 1.0), *NORMALISATIONS["imagenet"], "bilinear")
+UNIT_INPUT = InputSpec(224, 3, (0.0, 1.0), *NORMALISATIONS["unit"], None)
+
+
 def accept_input(what: str, expects: Mapping[str, Any] | None, given: InputSpec, *, accept_mismatch: bool) -> tuple[str, ...]:
     """Compare the input that weights expect with the one that data give.
 

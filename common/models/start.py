@@ -1,145 +1,162 @@
-"""Weights to start from: read a file, match it to a backbone by canonical names, and report what matched."""
+"""Weights to start from: read a file in any layout, match it to a backbone by canonical names, and report what matched."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
+from common.files import sha256_file
+from common.models.layouts.checkpoint import read_checkpoint, without_prefixes
+from common.models.layouts.table import LAYOUTS, find_layout
+from common.models.own_weights import read_own_weights
+from common.models.resnet_form import resnet_form
+from common.models.start_weights import HEAD, StartWeights
 from common.tickets.container import read_bytes
-from common.tickets.header import WEIGHT
-from common.tickets.weights_file import NetworkState, load_tensors, load_weights
+from common.tickets.scope import stem_name
+from common.tickets.weights_file import load_tensors
 
-_PREFIXES = ("module.", "backbone.")
-_HEAD = "head."
-
-
-@dataclass(frozen=True)
-class StartWeights:
-    """Weights that were read from a file.
-
-    Attributes:
-        state: name -> tensor, canonical names; a head's tensors are there too, under the file's names or behind "head.".
-        input: the input specification that the file carries (tickets do), else None.
-    """
-
-    state: Mapping[str, Tensor]
-    input: Mapping[str, Any] | None
+OWN_FORMATS = ("ticket", "weights")
+_COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
 class MatchReport:
-    """What of a file went into a backbone: names matched, missing from the file, and unexpected in it."""
+    """What of a file went into a backbone: names matched, missing from the file, unexpected in it, and left out on purpose."""
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        missing, unexpected = list(self.missing[:3]), list(self.unexpected[:3])
-        return (
-            f"{len(self.matched)} tensors matched, {len(self.missing)} missing {missing}, "
-            f"{len(self.unexpected)} unexpected {unexpected}"
-        )
+        parts = [("missing", self.missing), ("unexpected", self.unexpected), ("left out", self.left_out)]
+        told = [f"{len(names)} {what}{f' [{_first(names)}]' if names else ''}" for what, names in parts]
+        return ", ".join([f"{len(self.matched)} tensors matched", *told])
 
 
-def read_start_weights(path: Path | str) -> StartWeights:
-    """Read weights from a ticket, a file of weights, a safetensors state dict, or a PyTorch state dict (`weights_only`).
+def _first(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def read_start_weights(path: Path | str, format: str = "auto") -> StartWeights:
+    """Read weights from a ticket, a file of weights, a safetensors state dict, or a PyTorch checkpoint (`weights_only`).
+
+    Args:
+        path: the file; a name that ends in .safetensors is read as one.
+        format: the layout that it must be in, or "auto" to try the table's in their order.
 
     Raises:
-        InputError: the file is absent, of none of these kinds, or holds no tensors.
+        InputError: the file is absent, truncated, of no known layout or not of the one asked for, holds no tensors or would run
+            code.
     """
     path = Path(path)
+    tensors = None
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"start.weights: cannot read {path}: {error.strerror}") from error
-    except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        raise InputError(
-            f"start.weights: {path} is no PyTorch state dict ({type(error).__name__}); expected tensors only"
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
-    return StartWeights(_canonical(tensors, path), None)
-
-
-def _read_safetensors(path: Path) -> StartWeights:
-    content = read_bytes(path)
-    tensors = load_tensors(content, f"start.weights: {path}")
-    if "ticket" in _metadata(content):
-        from common.tickets.ticket import load_ticket
-
-        ticket = load_ticket(path)
-        return StartWeights(_with_head(ticket.rewind_point()), ticket.header["input"])
-    own_format = any(name.startswith(WEIGHT) for name in tensors)
-    return StartWeights(_with_head(load_weights(path)) if own_format else _canonical(tensors, path), None)
-
-
-def _with_head(state: NetworkState) -> dict[str, Tensor]:
-    return {**state.backbone, **{f"{_HEAD}{name}": tensor for name, tensor in state.head.items()}}
-
-
-def is_ticket(path: Path) -> bool:
-    """Say whether a file is a ticket, whole or not, and no other file of weights.
-
-    Raises:
-        InputError: it is a safetensors file by name and cannot be read as one.
-    """
-    if path.suffix != ".safetensors":
-        return False
-    content = read_bytes(path)
-    load_tensors(content, str(path))
-    return "ticket" in _metadata(content)
-
-
-def _metadata(content: bytes) -> Mapping[str, str]:
-    """Return the metadata of a safetensors file that the library could read; others than ours need not be in canonical form."""
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return header.get("__metadata__") or {}
-
-
-def _canonical(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Take off the prefixes of DataParallel and of our networks where every tensor, or every one of the backbone, has them."""
-    found = dict(tensors)
-    for prefix in _PREFIXES:
-        inside = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
-        head = {name: tensor for name, tensor in found.items() if name.startswith(_HEAD)}
-        found = {**head, **inside} if inside else found
-    if not found:
+        content = read_bytes(path)
+        tensors = load_tensors(content, f"start.weights: {path}")
+        own = read_own_weights(path, content, tensors)
+        if own is not None:
+            if format not in ("auto", own.layout):
+                raise InputError(f"start.format: got {format}, but {path} is a file of ours; expected auto or {own.layout}")
+            return own
+        tensors = without_prefixes(tensors, path)
+    tensors = read_checkpoint(path) if tensors is None else tensors
+    if not tensors:
         raise InputError(f"start.weights: {path} holds no tensors")
-    return found
+    layout = find_layout(tensors, format, str(path))
+    parts = layout.read(tensors, str(path))
+    input = layout.input.to_json() if layout.input else None
+    digest = sha256_file(path)
+    return StartWeights(parts.state, input, layout.name, parts.head, layout.objective, parts.left_out, digest=digest)
 
 
-def load_start_weights_(backbone: nn.Module, start: StartWeights, path: str) -> MatchReport:
+def load_start_weights_(backbone: nn.Module, start: StartWeights, what: str, *, stem: str = "same") -> MatchReport:
     """Copy weights into a backbone in place.
 
     Every convolution, norm and other tensor of the backbone must be in the file; the file may hold more, such as a classifier.
 
+    Args:
+        backbone: the network that receives them.
+        start: what `read_start_weights` returned.
+        what: the file's name, for messages.
+        stem: "fresh" keeps the backbone's own stem, which may then differ from the file's.
+
     Raises:
-        InputError: nothing matches, a tensor is missing or has another shape. The backbone is unchanged.
+        InputError: another architecture; nothing matches; a tensor is missing, has another shape or kind, or is not finite. The
+            backbone is unchanged.
     """
+    _check_arch(backbone, start, what, stem)
     own = backbone.state_dict()
-    matched = tuple(sorted(name for name in own if name in start.state))
-    report = MatchReport(matched, tuple(sorted(set(own) - set(matched))), tuple(sorted(set(start.state) - set(own))))
-    wrong = [name for name in matched if own[name].shape != start.state[name].shape]
-    needed = [name for name in report.missing if not name.endswith("num_batches_tracked")]  # old checkpoints lack the counter
-    if not matched or needed:
-        raise InputError(f"start.weights: {path} does not fit the backbone: {report}")
-    if wrong:
-        got, expected = tuple(start.state[wrong[0]].shape), tuple(own[wrong[0]].shape)
-        raise InputError(
-            f"start.weights: {path}: {wrong[0]!r} has shape {got}, the backbone's has {expected} ({len(wrong)} such tensors)"
-        )
+    kept = _stem_tensors(backbone, own) if stem == "fresh" else set()
+    matched = tuple(sorted(name for name in own if name in start.state and name not in kept))
+    missing = tuple(sorted(set(own) - set(matched) - kept))
+    heads = {HEAD + name for name in start.head}
+    unexpected = tuple(sorted(set(start.state) - set(own) - heads))
+    report = MatchReport(matched, missing, unexpected, (*start.left_out, *sorted(kept & set(start.state))))
+    _check_fit(own, start, report, backbone, what)
     with torch.no_grad():
         for name in matched:
             own[name].copy_(start.state[name])
     return report
+
+
+def _stem_tensors(backbone: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
+    stem = stem_name(backbone)
+    if stem is None:
+        raise InputError("start.stem: got fresh, but this backbone has no convolution; expected same")
+    return {name for name in own if name.rpartition(".")[0] == stem}
+
+
+def _check_arch(backbone: nn.Module, start: StartWeights, what: str, stem: str) -> None:
+    own = getattr(backbone, "arch", None)
+    if start.arch is None or not isinstance(own, Mapping):
+        return
+    for key in ("name", "variant", *(("stem", "in_chans") if stem == "same" else ())):
+        if own[key] != start.arch[key]:
+            hint = "; start.stem fresh keeps the model's own stem" if key in ("stem", "in_chans") else ""
+            raise InputError(
+                f"start.weights: {what} are weights of {start.arch['name']} with {key} {start.arch[key]}, "
+                f"the model is {own['name']} with {key} {own[key]}{hint}"
+            )
+
+
+def _check_fit(own: Mapping[str, Tensor], start: StartWeights, report: MatchReport, backbone: nn.Module, what: str) -> None:
+    """Raise with all that tells why weights do not fit, or are not weights."""
+    name, form = getattr(backbone, "arch", {}).get("name", "the backbone"), resnet_form(start.state)
+    holds = f"it holds a {form}, {start.layout} layout: " if form else f"{start.layout} layout: "
+    needed = [one for one in report.missing if not one.endswith(_COUNTER)]  # old checkpoints lack the counter
+    wrong = [one for one in report.matched if own[one].shape != start.state[one].shape]
+    stem = stem_name(backbone)
+    if not report.matched:
+        tried = f"; layouts considered: {', '.join([*OWN_FORMATS, *LAYOUTS])}"
+        raise InputError(f"start.weights: {what} does not fit {name}: {holds}{report}{tried}")
+    if wrong:
+        got, expected = tuple(start.state[wrong[0]].shape), tuple(own[wrong[0]].shape)
+        only_stem = all(one.rpartition(".")[0] == stem for one in wrong) and not needed
+        hint = "; start.stem fresh keeps the model's own stem" if only_stem else ""
+        raise InputError(
+            f"start.weights: {what} does not fit {name}: {holds}{wrong[0]!r} has shape {got}, the backbone's has {expected} "
+            f"({len(wrong)} such tensors); {report}{hint}"
+        )
+    if needed:
+        raise InputError(f"start.weights: {what} does not fit {name}: {holds}{report}")
+    for one in report.matched:
+        _check_values(one, start.state[one], own[one], what)
+
+
+def _check_values(name: str, given: Tensor, own: Tensor, what: str) -> None:
+    if given.layout != torch.strided or given.is_quantized or given.is_complex():
+        raise InputError(
+            f"start.weights: {what}: {name!r} is a {given.layout} tensor of {given.dtype}, expected a dense real one"
+        )
+    if given.is_floating_point() != own.is_floating_point():
+        raise InputError(f"start.weights: {what}: {name!r} is of {given.dtype}, the backbone's of {own.dtype}")
+    if given.is_floating_point() and not bool(torch.isfinite(given).all()):
+        raise InputError(
+            f"start.weights: {what}: {name!r} holds values that are not finite; the file is damaged or of a failed run"
+        )

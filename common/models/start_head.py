@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from common.errors import InputError
-from common.models.start import StartWeights
+from common.models.start_weights import StartWeights
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def load_classifier_(head: nn.Linear, backbone: nn.Module, start: StartWeights) 
     if len(fitting) > 1:
         raise InputError(
             f"start.weights: {' and '.join(fitting)} both are classifiers of shape {shape}; leave one out of the file, or set "
-            f"objective.classifier fresh"
+            f"start.head fresh"
         )
     if not fitting:
         there = ", ".join(f"{layer} of shape {tuple(weight.shape)}" for layer, weight in sorted(found.items())) or "no classifier"

@@ -16,7 +16,7 @@ from typing import Any
 from common.tickets.errors import TicketError
 
 _ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "F32": 4, "I32": 4, "F64": 8, "I64": 8}
-_MAX_HEADER_BYTES = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 _MAX_ITEMS = 2**48
 
 
@@ -69,7 +69,7 @@ def parse_container(content: bytes, what: str) -> Container:
 
 def _split(content: bytes, what: str) -> tuple[bytes, memoryview]:
     size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or size > min(len(content) - 8, _MAX_HEADER_BYTES):
+    if len(content) < 8 or size > min(len(content) - 8, MAX_HEADER_BYTES):
         raise TicketError(f"{what}: {len(content)} bytes are no whole safetensors file; it is truncated or not a ticket")
     return content[8 : 8 + size], memoryview(content)[8 + size :]
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from common.files import canonical_json
-from common.tickets.container import Container, StoredTensor, parse_container, read_bytes
+from common.tickets.container import MAX_HEADER_BYTES, Container, StoredTensor, parse_container, read_bytes
 from common.tickets.errors import TicketError
 
 FORMAT = 1
@@ -64,6 +64,18 @@ def read_header(path: Path | str) -> dict[str, Any]:
         TicketError: the file is absent, damaged, edited or no ticket.
     """
     return parse_ticket(read_bytes(path), str(path)).header
+
+
+def is_ticket(path: Path | str) -> bool:
+    """Say whether a file calls itself a ticket, whole or not; False for other files and where there is none. Needs no torch."""
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > MAX_HEADER_BYTES:
+                return False
+            return "ticket" in (json.loads(file.read(size)).get("__metadata__") or {})
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return False
 
 
 def parse_ticket(content: bytes, what: str) -> Parsed:

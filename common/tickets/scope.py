@@ -79,6 +79,12 @@ def prunable_weights(model: nn.Module) -> dict[str, str]:
     return found
 
 
+def stem_name(model: nn.Module) -> str | None:
+    """Return the name of the first convolution's module, in order of registration; None if there is none."""
+    weights = prunable_weights(model).items()
+    return next((name.removesuffix(".weight") for name, kind in weights if kind.startswith("Conv")), None)
+
+
 def _kind(module: nn.Module) -> str | None:
     """Name the prunable type of a module; subclasses (such as timm's) count as the torch type that they extend."""
     for kind in PRUNABLE_TYPES:

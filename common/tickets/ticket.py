@@ -19,7 +19,7 @@ from common.tickets.container import parse_container, read_bytes
 from common.tickets.errors import TicketError
 from common.tickets.header import FORMAT, MASK, parse_ticket, ticket_digest
 from common.tickets.mask import Mask, pack_bits, unpack_bits
-from common.tickets.scope import find_scope, prunable_weights
+from common.tickets.scope import find_scope, stem_name
 from common.tickets.trained import load_trained_weights
 from common.tickets.weights_file import NetworkState, load_tensors, load_weights, state_of
 
@@ -196,13 +196,6 @@ def _backbone(model: nn.Module, prefix: str) -> nn.Module:
         raise TicketError(f"the model has no part {prefix.rstrip('.')!r}; its parts are {known}") from error
 
 
-def _stem_name(backbone: nn.Module) -> str | None:
-    """Name the first convolution's module."""
-    return next(
-        (name.removesuffix(".weight") for name, kind in prunable_weights(backbone).items() if kind.startswith("Conv")), None
-    )
-
-
 def _check_architecture(ticket: Ticket, backbone: nn.Module, stem: str) -> None:
     arch = ticket.header["arch"]
     own = getattr(backbone, "arch", None)
@@ -244,8 +237,8 @@ def _matched(
     source: Mapping[str, Tensor], own: Mapping[str, Tensor], backbone: nn.Module, ticket: Ticket, stem: str
 ) -> dict[str, Tensor]:
     """Match stored weights to the backbone's tensors; every one of its convolutions and norms must get its own."""
-    stem_name = _stem_name(backbone)
-    fresh = {name for name in set(own) | set(source) if stem == "fresh" and stem_name and name.rpartition(".")[0] == stem_name}
+    first = stem_name(backbone)
+    fresh = {name for name in set(own) | set(source) if stem == "fresh" and first and name.rpartition(".")[0] == first}
     head = {name for name in own if name.startswith(_HEADS)}
     missing = sorted(set(own) - set(source) - fresh - head)
     if missing:
@@ -261,7 +254,7 @@ def _matched(
     matched = {name: tensor for name, tensor in source.items() if name not in fresh}
     for name, tensor in matched.items():
         if own[name].shape != tensor.shape:
-            hint = "; ticket.stem fresh keeps the model's own stem" if name.rpartition(".")[0] == stem_name else ""
+            hint = "; ticket.stem fresh keeps the model's own stem" if name.rpartition(".")[0] == first else ""
             raise TicketError(
                 f"{ticket.path}: {name!r} has shape {tuple(tensor.shape)}, the model's has {tuple(own[name].shape)}{hint}"
             )

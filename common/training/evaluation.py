@@ -12,14 +12,13 @@ import torch
 from torch import nn
 
 from common.cli import Invocation
-from common.config import TicketConfig
+from common.config import StartConfig, TicketConfig
 from common.data.datasets import Dataset
 from common.errors import InputError
 from common.files import read_json, sha256_file
 from common.identity import run_directory
 from common.models.features import reestimate_norm_statistics_
-from common.models.start import is_ticket
-from common.tickets.header import read_header
+from common.tickets.header import is_ticket, read_header
 from common.training.alarms import mask_alarms
 from common.training.evaluation_head import load_head_
 from common.training.frozen import normalised_batches
@@ -96,7 +95,7 @@ def start_subject_(
     device: torch.device,
     *,
     seed: int,
-    start_weights: str | None,
+    given: StartConfig,
     accept_mismatch: bool,
 ) -> Start:
     """Put a subject's weights and mask into a backbone, on the device.
@@ -108,14 +107,14 @@ def start_subject_(
         dataset: for its input specification, and the training images that norm statistics are estimated on.
         device: where to compute.
         seed: of a control's draws.
-        start_weights: of control mask_only; a file that is judged takes its place.
+        given: the weights of control mask_only, and how files are read; a file that is judged takes their place.
         accept_mismatch: judge weights that expect another input, and flag the result.
 
     Raises:
         InputError: as `common.training.transfer.start_`.
     """
-    weights = str(subject.path) if subject.ticket is None else start_weights
-    start = start_(backbone, config, dataset, seed=seed, start_weights=weights, protocol="knn", accept_mismatch=accept_mismatch)
+    given = replace(given, weights=str(subject.path)) if subject.ticket is None else given
+    start = start_(backbone, config, dataset, seed=seed, given=given, protocol="knn", accept_mismatch=accept_mismatch)
     backbone.to(device)
     if start.norm_statistics == "reestimate":
         reestimate_norm_statistics_(backbone, normalised_batches(dataset.train, dataset.input, device, equal=True))
@@ -138,7 +137,7 @@ def evaluate_subject(invocation: Invocation, subject: Subject, task: Task, setti
         setting.dataset,
         setting.device,
         seed=config.seed.task,
-        start_weights=None,
+        given=replace(config.start, weights=None),
         accept_mismatch=config.data.accept_input_mismatch,
     )
     load_head_(task, subject, start.ticket, setting.dataset.name)
@@ -156,7 +155,7 @@ def evaluate_subject(invocation: Invocation, subject: Subject, task: Task, setti
         ticket=start.ticket.digest if start.ticket else None,
         mask_digest=start.mask.digest() if start.mask else None,
         flags=(*told, *(mask_alarms(start.mask) if start.mask else ()), *task.alarms(measured, "validation")),
-        details={"norm_statistics": start.norm_statistics},
+        details={"norm_statistics": start.norm_statistics, "start": start.given},
     )
     write_evaluation(invocation, subject, outcome, setting.device, seconds=time.monotonic() - started)
 

@@ -13,16 +13,16 @@ from torch import nn
 from common.cli import Invocation
 from common.config import SearchConfig
 from common.data.datasets import Dataset, open_data
-from common.data.inputs import accept_input
 from common.errors import InputError
 from common.identity import ticket_seed
 from common.models.backbones import build_backbone
-from common.models.start import StartWeights, load_start_weights_, read_start_weights
+from common.models.start_weights import StartWeights
 from common.training.device import choose_device, threads
+from common.training.given_weights import fill_backbone_
 from common.training.precision import float32_products
 from common.training.recorded import check_images, read_run, request_of
 from common.training.records import Records
-from common.training.run import open_run
+from common.training.run import Run, open_run
 from common.training.search import check_search, search
 from common.training.session import session
 from common.training.task import Task
@@ -39,6 +39,7 @@ class Setting:
         device: where to compute.
         seed: seed of the search.
         start: the weights that round 0 starts from, as they were read; None: fresh random ones.
+        flags: what a reader of the results must know of them.
     """
 
     config: Any
@@ -47,6 +48,7 @@ class Setting:
     device: torch.device
     seed: int
     start: StartWeights | None = None
+    flags: tuple[str, ...] = ()
 
 
 class BuildTask(Protocol):
@@ -75,13 +77,15 @@ def run_search(invocation: Invocation, objective: str, build_task: BuildTask) ->
             return
         setting = build_setting(config, device)
         task = build_task(setting)
-        check_search(task, config)
+        first = check_search(task, config, setting.start.ticket if setting.start else None)
         with open_run(invocation, device, describe_data(setting.dataset)) as run:
             if run is None:
                 return
             started = time.monotonic()
+            if setting.start is not None:
+                _record_start(run, setting.start)
             task.prepare_(config.train)
-            search(task, config, run, _records(setting, objective))
+            search(task, config, run, _records(setting, objective), first)
             if run.writes:
                 print(f"{run.path}: {config.prune.rounds + 1} tickets in {time.monotonic() - started:.0f} s")
 
@@ -107,12 +111,26 @@ def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = 
         size=dataset.input.size,
         patch=config.model.patch,
     )
-    start = None
+    start: StartWeights | None = None
+    flags: tuple[str, ...] = ()
     if starts and config.start.weights is not None:
-        start = read_start_weights(config.start.weights)
-        accept_input(config.start.weights, start.input, dataset.input, accept_mismatch=config.data.accept_input_mismatch)
-        print(f"start.weights: {load_start_weights_(backbone, start, config.start.weights)}")
-    return Setting(config, backbone.to(device), dataset, device, seed, start)
+        start, flags = fill_backbone_(backbone, config.start, dataset.input, accept_mismatch=config.data.accept_input_mismatch)
+    return Setting(config, backbone.to(device), dataset, device, seed, start, flags)
+
+
+def _record_start(run: Run, start: StartWeights) -> None:
+    """Write what a run starts from into its record.
+
+    Raises:
+        InputError: the run was begun from a file of other content.
+    """
+    begun_from = (run.record.get("start") or {}).get("digest")
+    if run.checkpoint.exists() and begun_from != start.digest:
+        raise InputError(
+            f"start.weights: {run.path} was begun from a file of other content (its digest was {begun_from}, now it is "
+            f"{start.digest}); bring that file back, or delete the run to begin it anew"
+        )
+    run.mark(start=start.facts)
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
@@ -122,7 +140,17 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
 
 def _records(setting: Setting, objective: str) -> Records:
     arch: Any = setting.backbone.arch
-    return Records(objective, setting.seed, arch, describe_data(setting.dataset), setting.dataset.input.to_json())
+    data, start = describe_data(setting.dataset), setting.start
+    return Records(
+        objective,
+        setting.seed,
+        arch,
+        data,
+        setting.dataset.input.to_json(),
+        parent=start.ticket.digest if start and start.ticket else None,
+        start=start.facts if start else None,
+        flags=setting.flags,
+    )
 
 
 def evaluate_search(invocation: Invocation, what: str, build_task: BuildTask) -> None:

@@ -32,6 +32,9 @@ class Records:
         data: {"name", "split_hash", "fingerprint"} of the data set.
         input: the input specification that the weights expect.
         split: the split that rounds are evaluated on.
+        parent: digest of the ticket that the search starts from, inside whose mask its tickets lie.
+        start: what is recorded of given weights: layout, input, what matched.
+        flags: what a reader of every result must know.
     """
 
     objective: str
@@ -40,6 +43,9 @@ class Records:
     data: Mapping[str, Any]
     input: Mapping[str, Any]
     split: str = "validation"
+    parent: str | None = None
+    start: Mapping[str, Any] | None = None
+    flags: tuple[str, ...] = ()
 
 
 def record_round(
@@ -81,8 +87,11 @@ def record_round(
         ticket=ticket.digest,
         mask_digest=mask.digest(),
         source={"folder": run.invocation.folder, "recipe": run.invocation.recipe, "seed": records.seed, "round": round_},
-        flags=(*mask_alarms(mask), *task.alarms(measured, records.split)),
-        details={"layer_density": {name: int(part.sum()) / part.numel() for name, part in mask.items()}},
+        flags=(*records.flags, *mask_alarms(mask), *task.alarms(measured, records.split)),
+        details={
+            "layer_density": {name: int(part.sum()) / part.numel() for name, part in mask.items()},
+            "start": dict(records.start) if records.start else None,
+        },
     )
     folder = run.round_path(round_)
     result = write_result(folder / "result.json", run.facts, _naming(outcome, kept, ""), seconds=seconds)
@@ -120,6 +129,7 @@ def _write_ticket(run: Run, records: Records, scope: Scope, mask: Mask, round_: 
         origin=origin,
         rewind={"to": rewind_to, "at": step if step is None else canonical_duration(step)},
         input=records.input,
+        parent=records.parent,
         scores=_reference(folder, "../scores.safetensors"),
     )
     return save_ticket(folder / "ticket.safetensors", mask, description, weights_file=_reference(folder, rewind_file))

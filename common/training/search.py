@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from common.config import SearchConfig
 from common.durations import steps
@@ -18,10 +19,12 @@ from common.tickets.rewind import capture, restore_
 from common.tickets.schedule import kept_counts
 from common.tickets.scope import Scope, find_scope
 from common.tickets.scores import magnitude, random
+from common.tickets.ticket import Ticket
 from common.tickets.weights_file import NetworkState, load_weights, save_weights
 from common.training.alarms import alarm_text
 from common.training.checkpoint import Checkpoint, load_checkpoint
 from common.training.distributed import broadcast, follow_first_, require_agreement, state_digest, world_size
+from common.training.first_round import FirstRound, first_round, round_steps
 from common.training.logs import Log, open_log
 from common.training.loop import Span
 from common.training.progress import Progress
@@ -41,6 +44,7 @@ class Search:
         run: the run directory, locked.
         records: what every result and ticket of this run says of task and data.
         scope: the prunable tensors.
+        first: round 0, whose mask every other lies in.
         log: metrics.
         progress: steps done and time left.
         resumed: the checkpoint that the run continues from.
@@ -51,6 +55,7 @@ class Search:
     run: Run
     records: Records
     scope: Scope
+    first: FirstRound
     log: Log
     progress: Progress
     resumed: Checkpoint | None
@@ -66,43 +71,37 @@ class Search:
         return self.config.rewind.point(self.config.start)
 
     def span(self, round_: int) -> Span:
-        """The steps of a round. Given weights are not trained in round 0; `step` resumes round 0's schedule behind its step."""
-        return Span(round_, *round_steps(self.config, self.task.steps_per_epoch, round_))
+        """The steps of a round."""
+        return Span(round_, *round_steps(self.config, self.task.steps_per_epoch, round_, self.first))
 
 
-def round_steps(config: SearchConfig, steps_per_epoch: int, round_: int) -> tuple[int, int]:
-    """Return the first step and the end of a round's training.
-
-    Raises:
-        InputError: the rewind step lies behind the end of round 0.
-    """
-    if round_ == 0:
-        return 0, 0 if config.start.weights else config.train.epochs * steps_per_epoch
-    if config.rewind.step is not None:
-        first, last = steps(config.rewind.step, steps_per_epoch), config.train.epochs * steps_per_epoch
-        if not 0 <= first < last:
-            raise InputError(f"rewind.step: got {config.rewind.step} ({first} steps), expected less than round 0 ({last} steps)")
-        return first, last
-    return 0, config.prune.round_epochs(config.train) * steps_per_epoch
-
-
-def check_search(task: Task, config: SearchConfig) -> None:
+def check_search(task: Task, config: SearchConfig, ticket: Ticket | None = None) -> FirstRound:
     """Refuse a search that could not be finished, before anything is written.
 
+    Args:
+        task: what is trained.
+        config: the run's configuration.
+        ticket: the ticket that the search starts from, if any.
+
+    Returns:
+        Round 0.
+
     Raises:
-        InputError: an ill-typed duration, a scope that matches nothing, or a round that would remove or keep nothing.
+        InputError: an ill-typed duration, a scope that matches nothing, a ticket that cannot be continued from, or a round that
+            would remove or keep nothing.
     """
     check_durations(config, task.steps_per_epoch)
+    first = first_round(task, config, ticket)
     for round_ in range(config.prune.rounds + 1):
-        round_steps(config, task.steps_per_epoch, round_)
-    scope = find_scope(task.backbone, config.prune.include, config.prune.exclude)
-    sizes = {name: parameter.numel() for name, parameter in scope.parameters(task.backbone).items()}
+        round_steps(config, task.steps_per_epoch, round_, first)
     if config.prune.allocation == "layerwise":
-        for name, size in sizes.items():
-            _counts(name, size, config)
-    for round_, (before, after) in enumerate(pairwise(_counts("the scope", sum(sizes.values()), config)), start=1):
+        for name, count in first.mask.kept_per_tensor.items():
+            if count:
+                _counts(name, count, config)
+    for round_, (before, after) in enumerate(pairwise(_counts("the scope", first.mask.kept, config)), start=1):
         if before == after:
             raise InputError(f"prune.rounds: round {round_} would remove none of the {before} weights left; use fewer rounds")
+    return first
 
 
 def _counts(name: str, size: int, config: SearchConfig) -> list[int]:
@@ -113,7 +112,7 @@ def _counts(name: str, size: int, config: SearchConfig) -> list[int]:
         raise InputError(f"prune.rounds: {name}: {error}") from error
 
 
-def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None:
+def search(task: Task, config: SearchConfig, run: Run, records: Records, first: FirstRound) -> None:
     """Find tickets by iterative magnitude pruning with rewinding (Frankle et al. 2020; Chen et al. 2021, algorithm 1).
 
     Train; remove the smallest of the kept weights; rewind the others; repeat. Every round leaves a ticket and a result.
@@ -123,14 +122,15 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None
         config: how many rounds, at what rate, rewound to where.
         run: the run directory, locked; a killed run continues behind its last checkpoint, to the same tickets.
         records: what tickets and results say of task and data.
+        first: round 0, as `check_search` returned it.
 
     Raises:
         RunError: a loss or weight is not finite, or a round is ruined and prune.on_alarm is stop.
         InputError: a file of the run is damaged or cannot be written.
     """
     rounds = config.prune.rounds
-    with _begin(task, config, run, records) as s:
-        mask = _mask_in_force(s)
+    with _begin(task, config, run, records, first) as s:
+        mask = s.resumed.mask if s.resumed is not None and s.resumed.mask is not None else first.mask
         for round_ in range(s.resumed.round if s.resumed else 0, rounds + 1):
             if round_ > 0 and not _is_resumed(s, round_):
                 mask = _prune(s, mask, round_)
@@ -145,32 +145,38 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records) -> None
 
 
 @contextmanager
-def _begin(task: Task, config: SearchConfig, run: Run, records: Records) -> Iterator[Search]:
+def _begin(task: Task, config: SearchConfig, run: Run, records: Records, first: FirstRound) -> Iterator[Search]:
     """Build the search's state, from the checkpoint where there is one; close logs and progress at the end."""
     resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes else None)
     round_, step = (resumed.round, resumed.step) if resumed else (0, 0)
-    spans = [round_steps(config, task.steps_per_epoch, k) for k in range(config.prune.rounds + 1)]
-    lengths = [last - first for first, last in spans]
+    spans = [round_steps(config, task.steps_per_epoch, k, first) for k in range(config.prune.rounds + 1)]
+    lengths = [last - start for start, last in spans]
     done = sum(lengths[:round_]) + max(0, step - spans[round_][0])
     scope = find_scope(task.backbone, config.prune.include, config.prune.exclude)
     log = open_log(run, (round_, step))
     try:
         with Progress(run.name, sum(lengths), done=done, show=config.log.progress and run.writes) as progress:
-            s = Search(task, config, run, records, scope, log, progress, resumed)
+            s = Search(task, config, run, records, scope, first, log, progress, resumed)
             if resumed is not None:
                 resumed.restore_(task, None)
                 progress.say(f"continuing round {round_} behind step {step}")
             elif s.rewind_to in ("init", "pretrained") or s.rewind_step == 0:
                 _keep_rewind_point(s)
+            if resumed is None and not first.is_dense:
+                _on_network(s, first.mask)
+                task.rewound()
             yield s
     finally:
         log.close()
 
 
-def _mask_in_force(s: Search) -> Mask:
-    if s.resumed is not None and s.resumed.mask is not None:
-        return s.resumed.mask
-    return Mask.dense({name: parameter.shape for name, parameter in s.scope.parameters(s.task.backbone).items()})
+def _on_network(s: Search, mask: Mask) -> None:
+    """Zero what a mask of the backbone prunes."""
+    Hold(s.task.network.named_parameters(), _of_network(mask)).weights_()
+
+
+def _of_network(mask: Mask) -> Mask:
+    return Mask({f"backbone.{name}": kept for name, kept in mask.items()})
 
 
 def _is_resumed(s: Search, round_: int) -> bool:
@@ -202,19 +208,18 @@ def _next_mask(s: Search, mask: Mask, round_: int) -> Mask:
     else:
         scores = magnitude(parameters)
     if prune.allocation == "layerwise":
-        return keep_layerwise(scores, mask, {n: kept_counts(t.numel(), prune.rate, round_)[-1] for n, t in mask.items()})
-    return keep_global(scores, mask, kept_counts(mask.size, prune.rate, round_)[-1])
+        return keep_layerwise(scores, mask, s.first.kept_per_tensor(prune, round_))
+    return keep_global(scores, mask, s.first.kept(prune, round_))
 
 
 def _rewind_(s: Search, mask: Mask, round_: int) -> None:
     """Bring the whole network back to the rewind point and zero what is pruned; `final` keeps what was trained."""
-    on_network = Mask({f"backbone.{name}": kept for name, kept in mask.items()})
     if s.run.writes:
         if s.rewind_to == "final":
             save_weights(s.run.round_path(round_) / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
-            Hold(s.task.network.named_parameters(), on_network).weights_()
+            _on_network(s, mask)
         else:
-            restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), on_network)
+            restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), _of_network(mask))
     if s.rewind_to == "final":
         s.task.at_rewind_point()
     follow_first_(s.task.network)
@@ -260,8 +265,14 @@ def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
     density = result["details"]["layer_density"]
     s.log.values(round_, s.span(round_).last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
     s.progress.say(f"round {round_}: density {mask.density:.4f}, {result['metric']} {result['value']:.4f}")
-    if result["flags"]:
-        s.progress.warn(alarm_text(round_, tuple(result["flags"]), density))
+    alarms = _alarms(s, result)
+    if alarms:
+        s.progress.warn(alarm_text(round_, alarms, density))
+
+
+def _alarms(s: Search, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the flags of a round that are not the whole search's."""
+    return tuple(flag for flag in result["flags"] if flag not in s.records.flags)
 
 
 def _stop_if_ruined(s: Search, round_: int) -> None:
@@ -273,6 +284,6 @@ def _stop_if_ruined(s: Search, round_: int) -> None:
     if s.config.prune.on_alarm != "stop":
         return
     result = s.run.round_path(round_) / "result.json"
-    flags = broadcast(list(read_json(result)["flags"]) if s.run.writes else [])
-    if flags:
-        raise RunError(f"round {round_} is ruined ({', '.join(flags)}), and prune.on_alarm is stop; its result is in {result}")
+    alarms = broadcast(_alarms(s, read_json(result)) if s.run.writes else ())
+    if alarms:
+        raise RunError(f"round {round_} is ruined ({', '.join(alarms)}), and prune.on_alarm is stop; its result is in {result}")

@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from common.config import TicketConfig
+from common.config import StartConfig, TicketConfig
 from common.data.datasets import Dataset
 from common.data.inputs import accept_input
 from common.data.splits import MANY_CLASSES, base_name, parse_classes
 from common.errors import InputError
-from common.models.start import load_start_weights_, read_start_weights
 from common.tickets.controls import FRESH, REWIND, START, control_mask, find_control
 from common.tickets.mask import Mask
 from common.tickets.ticket import Ticket, apply, load_ticket
 from common.tickets.weights_file import NetworkState
+from common.training.given_weights import fill_backbone_
 
 LABELLED_OBJECTIVES = ("supervised",)
 
@@ -32,6 +32,7 @@ class Start:
         ticket: the ticket, if any.
         norm_statistics: "reestimate" or "stored".
         flags: what a reader of the result must know.
+        given: what is recorded of start.weights: layout, input, what matched.
     """
 
     control: str
@@ -39,6 +40,7 @@ class Start:
     ticket: Ticket | None
     norm_statistics: str
     flags: tuple[str, ...]
+    given: Mapping[str, Any] | None = None
 
     @property
     def density(self) -> float:
@@ -60,7 +62,7 @@ def start_(
     dataset: Dataset,
     *,
     seed: int,
-    start_weights: str | None,
+    given: StartConfig,
     protocol: str,
     accept_mismatch: bool,
 ) -> Start:
@@ -71,7 +73,7 @@ def start_(
         config: ticket file, control, which weights, norm statistics, stem.
         dataset: the target, for its input specification and classes.
         seed: the run's task seed, for the draws of a control.
-        start_weights: the recipe's start.weights.
+        given: the recipe's start.weights, and how they are read.
         protocol: full, linear or knn; it decides the default of norm_statistics.
         accept_mismatch: use weights that expect another input, and flag the result.
 
@@ -80,11 +82,11 @@ def start_(
         InputError: options that contradict one another, or weights of another input.
     """
     if config.file is None:
-        return _without_ticket(backbone, config, start_weights, dataset, accept_mismatch, protocol)
+        return _without_ticket(backbone, config, given, dataset, accept_mismatch, protocol)
     ticket = load_ticket(config.file)
-    name = config.arm(start_weights)
+    name = config.arm(given.weights)
     control = find_control(name)
-    if (control.weights == START) != (start_weights is not None):
+    if (control.weights == START) != (given.weights is not None):
         needs = "needs start.weights" if control.weights == START else "takes no start.weights; only mask_only does"
         raise InputError(f"ticket.control {name} {needs}")
     if config.weights == "trained" and name not in ("ticket", "dense"):
@@ -92,16 +94,17 @@ def start_(
             f"ticket.weights trained: expected control ticket or dense, got {name}, whose mask was never trained; use rewind"
         )
     mask = control_mask(ticket, name, seed)
-    flags = (*_flags(ticket, dataset), *_less_trained(ticket, name, config))
+    flags, start = (*_flags(ticket, dataset), *_less_trained(ticket, name, config)), None
     if control.weights == FRESH:
         apply(ticket, mask, backbone, weights="none", stem=config.stem)
-    elif control.weights == START and start_weights is not None:
-        flags += _fill_from_file(backbone, start_weights, dataset, accept_mismatch)
+    elif control.weights == START:
+        start, seen = _fill_given(backbone, given, dataset, accept_mismatch)
+        flags += tuple(flag for flag in seen if flag not in flags)
         apply(ticket, mask, backbone, weights="none", stem=config.stem)
     else:
         flags += accept_input(config.file, ticket.header["input"], dataset.input, accept_mismatch=accept_mismatch)
         apply(ticket, mask, backbone, weights=_weights(ticket, name, config), stem=config.stem)
-    return Start(name, mask, ticket, config.statistics(protocol), flags)
+    return Start(name, mask, ticket, config.statistics(protocol), flags, start)
 
 
 def _weights(ticket: Ticket, control: str, config: TicketConfig) -> NetworkState:
@@ -112,22 +115,24 @@ def _weights(ticket: Ticket, control: str, config: TicketConfig) -> NetworkState
 
 
 def _without_ticket(
-    backbone: nn.Module, config: TicketConfig, start_weights: str | None, dataset: Dataset, accept_mismatch: bool, protocol: str
+    backbone: nn.Module, config: TicketConfig, given: StartConfig, dataset: Dataset, accept_mismatch: bool, protocol: str
 ) -> Start:
-    """Start densely: from a file of weights, or from the fresh random ones."""
-    name = config.arm(start_weights)
-    if name != ("scratch" if start_weights is None else "dense"):
+    """Start densely: from given weights, or from the fresh random ones."""
+    name = config.arm(given.weights)
+    if name != ("scratch" if given.weights is None else "dense"):
         find_control(name)
         raise InputError(f"ticket.control {name} needs a ticket; name one with --ticket.file FILE")
-    flags = _fill_from_file(backbone, start_weights, dataset, accept_mismatch) if start_weights is not None else ()
-    return Start(name, None, None, config.statistics(protocol), flags)
+    start, flags = _fill_given(backbone, given, dataset, accept_mismatch) if given.weights is not None else (None, ())
+    return Start(name, None, None, config.statistics(protocol), flags, start)
 
 
-def _fill_from_file(backbone: nn.Module, path: str, dataset: Dataset, accept_mismatch: bool) -> tuple[str, ...]:
-    weights = read_start_weights(path)
-    flags = accept_input(path, weights.input, dataset.input, accept_mismatch=accept_mismatch)
-    load_start_weights_(backbone, weights, path)
-    return flags
+def _fill_given(
+    backbone: nn.Module, given: StartConfig, dataset: Dataset, accept_mismatch: bool
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Fill the backbone with given weights, of a ticket the dense ones; return what is recorded of them, and flags."""
+    start, flags = fill_backbone_(backbone, given, dataset.input, accept_mismatch=accept_mismatch, dense=True)
+    seen = _flags(start.ticket, dataset) if start.ticket is not None else ()
+    return start.facts, (*flags, *seen)
 
 
 def _flags(ticket: Ticket, dataset: Dataset) -> tuple[str, ...]:

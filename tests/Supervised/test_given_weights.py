@@ -53,7 +53,7 @@ def metrics(run: Path, round_: int) -> dict[str, float]:
 def test_round_0_of_published_weights_is_what_they_are_worth(
     search: Search, source: Path, published: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = search(f"--start.weights={published}", "--prune.rounds=1", folder="Supervised")
+    run = search(f"--start.weights={published}", "--start.input=data", "--prune.rounds=1", folder="Supervised")
     assert metrics(run, 0) == metrics(source, 0)
     assert metrics(run, 0)["validation/top1_accuracy"] > 0.6
     assert "the head is fc of the file" in capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_round_0_of_published_weights_is_what_they_are_worth(
 
 def test_a_rewind_brings_the_given_classifier_back(search: Search, published: Path) -> None:
     """With a rate too small to move anything, every round ends with the classifier that it was given."""
-    run = search(f"--start.weights={published}", "--optim.lr=1e-30", folder="Supervised")
+    run = search(f"--start.weights={published}", "--start.input=data", "--optim.lr=1e-30", folder="Supervised")
     given = torch.load(published, weights_only=True)
     for round_ in (1, 2, 3):
         trained = load_file(run / f"round_{round_:02d}/trained.safetensors")
@@ -79,13 +79,13 @@ def test_a_rewind_brings_the_given_classifier_back(search: Search, published: Pa
     ("words", "said"),
     [
         (["--data.name=digits:0-3"], "no classifier of shape (4, 64) (there is fc of shape (3, 64)), so the head is fresh"),
-        (["--objective.classifier=fresh"], ""),
+        (["--start.head=fresh"], ""),
     ],
 )
 def test_otherwise_the_head_is_fresh(published: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    task = task_of(f"--start.weights={published}", *words)
+    task = task_of(f"--start.weights={published}", "--start.input=data", *words)
     assert said in capsys.readouterr().out
-    fresh = task_of(*words)
+    fresh = task_of(*(word for word in words if not word.startswith("--start.")))
     assert torch.equal(task.network.head.weight, fresh.network.head.weight)
 
 
@@ -99,7 +99,7 @@ def test_torchvisions_own_network_gives_torchvisions_logits(tmp_path: Path) -> N
     torch.manual_seed(0)
     theirs = torchvision.models.resnet18(num_classes=3).eval()
     torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
-    task = task_of("--model.name=resnet18", "--model.stem=7x7", f"--start.weights={tmp_path}/resnet18.pth")
+    task = task_of("--model.name=resnet18", "--model.stem=7x7", f"--start.weights={tmp_path}/resnet18.pth", "--start.input=unit")
     x_NCHW = torch.randn(4, 3, 32, 32)
     torch.testing.assert_close(task.network.eval()(x_NCHW), theirs(x_NCHW), rtol=1e-4, atol=1e-5)
 

@@ -19,8 +19,9 @@ from common.data.augment_draw import draw
 from common.data.datasets import load_data
 from common.errors import InputError
 from common.randomness import generator
+from common.tickets.mask import Mask
+from common.training.first_round import FirstRound, round_steps
 from common.training.optim import build_optimizer, build_schedule
-from common.training.search import round_steps
 from common.values import types_of
 from Downstream.main import COMMAND as DOWNSTREAM
 from MoCo.main import COMMAND as MOCO
@@ -30,6 +31,7 @@ from Supervised.main import COMMAND as SUPERVISED
 SGD, ADAMW, LARS = (f"--optim.name={name}" for name in ("sgd", "adamw", "lars"))
 MULTISTEP, STEP = "--optim.schedule=multistep", ("--rewind.to=step", "--prune.epochs=null")
 FILE, FULL = "--ticket.file=t@3", "--protocol=full"
+DENSE, HALF = Mask({"w": torch.ones(4, dtype=torch.bool)}), Mask({"w": torch.arange(4) < 2})
 IMAGES = load_data("digits_clean:0-1").validation.images[:24]
 
 
@@ -183,12 +185,14 @@ VALUES: dict[str, Any] = {
     "augment.blur_kernel": 5,
     "ticket.file": "other@3",
     "start.weights": "w",
+    "start.input": "unit",
     "ticket.control": "dense",
     "ticket.norm_statistics": "reestimate",
     "evaluation.bank": 30,
     "keep.trained": "none",
 }
 CONTEXT = {
+    **{f"start.{name}": {"start.weights": "w"} for name in ("format", "input", "stem", "head", "train")},
     "optim.betas": {"optim.name": "adamw"},
     "optim.eps": {"optim.name": "adamw"},
     "optim.trust_coefficient": {"optim.name": "lars"},
@@ -275,7 +279,8 @@ def views_of(config: Any) -> bytes:
 
 def search_of(config: Any) -> Any:
     prune, start = config.prune, config.start.weights
-    rounds = [round_steps(config, each, k) for each in (3, 7) for k in range(prune.rounds + 1)]
+    firsts = (FirstRound(DENSE, False), FirstRound(HALF, True)) if start else (FirstRound(DENSE, True),)  # any file, or a ticket
+    rounds = [round_steps(config, each, k, first) for first in firsts for each in (3, 7) for k in range(prune.rounds + 1)]
     kept = (prune.rate, prune.score, prune.allocation, prune.schedule if prune.score == "magnitude" else "")
     at = config.rewind.step and config.rewind.step.lstrip("0")
     point = config.rewind.to or ("pretrained" if start else "round0")

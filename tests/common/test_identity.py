@@ -123,3 +123,47 @@ def test_two_folders_of_images_are_two_runs_and_another_root_of_a_known_set_is_n
     assert a.parent != b.parent
     a, b = (directory(SIMCLR, "--data.name=cifar10", f"--data.root=/data/{name}") for name in "ab")
     assert a == b
+
+
+def test_a_ticket_to_start_from_enters_as_tickets_do_before_it_exists(small_search: Path, tmp_path: Path) -> None:
+    search = directory(SIMCLR, "--seed.ticket=2")
+    words = [f"--start.weights={search}/round_05/ticket.safetensors"]
+    found = directory(SIMCLR, *words)
+    assert (found.name, ticket_seed(resolve(SIMCLR, words).config)) == ("seed2-0", 2)
+    other = directory(SIMCLR, f"--start.weights={directory(SIMCLR, '--seed.ticket=3')}/round_05/ticket.safetensors")
+    assert (other.parent, other.name) == (found.parent, "seed3-0")
+    assert directory(SIMCLR, f"--start.weights={search}/round_06/ticket.safetensors").parent != found.parent
+    with pytest.raises(InputError, match=r"seed\.ticket is 1, but .* was found with seed 2"):
+        directory(SIMCLR, *words, "--seed.ticket=1")
+    moved = tmp_path / "t.safetensors"
+    moved.write_bytes((small_search / "round_01/ticket.safetensors").read_bytes())
+    by_digest = directory(SIMCLR, f"--start.weights={moved}")
+    assert by_digest.name == "seed0-0"
+    assert by_digest.parent not in (found.parent, directory(SIMCLR).parent)
+
+
+def test_two_tickets_of_one_transfer_have_their_seeds_told_apart() -> None:
+    tickets = {seed: f"{directory(SIMCLR, f'--seed.ticket={seed}')}/round_05/ticket.safetensors" for seed in (1, 2, 3)}
+    found = [
+        directory(DOWNSTREAM, f"--ticket.file={tickets[a]}", f"--start.weights={tickets[b]}", "--ticket.control=mask_only")
+        for a, b in ((1, 1), (2, 2), (1, 2), (1, 3))
+    ]
+    assert found[0].parent == found[1].parent
+    assert len({path.parent for path in found}) == 3
+
+
+def test_published_weights_enter_by_name_and_model(tmp_path: Path) -> None:
+    resnet = ["--model.name=resnet18"]
+    found = {directory(SIMCLR, "--start.weights=timm", *words).parent for words in (resnet, ["--model.name=resnet34"])} | {
+        directory(SIMCLR, f"--start.weights={name}", *resnet).parent
+        for name in ("timm", "torchvision", "torchvision:IMAGENET1K_V1")
+    }
+    assert len(found) == 4
+
+
+def test_an_input_in_a_file_enters_by_content(tmp_path: Path) -> None:
+    for name, content in (("w.pt", "w"), ("a.json", "1"), ("b.json", "1"), ("c.json", "2")):
+        (tmp_path / name).write_text(content)
+    a, b, c = (directory(SIMCLR, f"--start.weights={tmp_path}/w.pt", f"--start.input={tmp_path / name}.json") for name in "abc")
+    assert a == b
+    assert a != c
