@@ -112,7 +112,7 @@ def _counts(name: str, size: int, config: SearchConfig) -> list[int]:
         raise InputError(f"prune.rounds: {name}: {error}") from error
 
 
-def search(task: Task, config: SearchConfig, run: Run, records: Records, first: FirstRound) -> None:
+def search(task: Task, config: SearchConfig, run: Run, records: Records, first: FirstRound | None = None) -> None:
     """Find tickets by iterative magnitude pruning with rewinding (Frankle et al. 2020; Chen et al. 2021, algorithm 1).
 
     Train; remove the smallest of the kept weights; rewind the others; repeat. Every round leaves a ticket and a result.
@@ -122,15 +122,15 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records, first: 
         config: how many rounds, at what rate, rewound to where.
         run: the run directory, locked; a killed run continues behind its last checkpoint, to the same tickets.
         records: what tickets and results say of task and data.
-        first: round 0, as `check_search` returned it.
+        first: round 0, as `check_search` returned it; None where the search starts from no ticket.
 
     Raises:
         RunError: a loss or weight is not finite, or a round is ruined and prune.on_alarm is stop.
         InputError: a file of the run is damaged or cannot be written.
     """
     rounds = config.prune.rounds
-    with _begin(task, config, run, records, first) as s:
-        mask = s.resumed.mask if s.resumed is not None and s.resumed.mask is not None else first.mask
+    with _begin(task, config, run, records, first or first_round(task, config)) as s:
+        mask = s.resumed.mask if s.resumed is not None and s.resumed.mask is not None else s.first.mask
         for round_ in range(s.resumed.round if s.resumed else 0, rounds + 1):
             if round_ > 0 and not _is_resumed(s, round_):
                 mask = _prune(s, mask, round_)

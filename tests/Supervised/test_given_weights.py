@@ -116,7 +116,7 @@ def test_evaluating_a_run_or_its_published_weights_repeats_its_results(
     source: Path, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluated(capsys, tmp_path, source) == metrics(source, 1)
-    assert evaluated(capsys, tmp_path, published) == metrics(source, 0)
+    assert evaluated(capsys, tmp_path, published, "--start.input=data") == metrics(source, 0)
     assert evaluated(capsys, tmp_path, source / "scores.safetensors") == metrics(source, 0)
 
 
@@ -159,4 +159,6 @@ def test_what_has_no_classifier_of_these_classes_is_refused(
     )
     given = torch.load(published, weights_only=True)
     torch.save({name: tensor for name, tensor in given.items() if not name.startswith("fc.")}, tmp_path / "bare.pt")
-    assert "there is no classifier" in refused(capsys, tmp_path, tmp_path / "bare.pt", "--data.name=digits:0-2")
+    assert "there is no classifier" in refused(
+        capsys, tmp_path, tmp_path / "bare.pt", "--data.name=digits:0-2", "--start.input=data"
+    )

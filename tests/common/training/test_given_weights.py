@@ -149,15 +149,14 @@ def test_a_projection_head_that_is_asked_for_goes_into_the_network(
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--start.input=unit"], ["start.input", "without start.weights"]),
-        (["--start.format=moco"], ["start.format", "without start.weights"]),
-        (["--start.stem=fresh"], ["start.stem", "without start.weights"]),
-        (["--start.train=true"], ["start.train", "without start.weights"]),
         (["--start.weights=timm", "--start.input=unit"], ["start.input", "timm"]),
         (["--start.weights=torchvision", "--start.format=plain"], ["start.format", "torchvision"]),
         (["--start.weights=PLAIN", "--start.format=moco"], ["start.format", "encoder_q.*", "plain"]),
         (["--start.weights=PLAIN", "--start.format=vissl"], ["start.format", "vissl", "moco"]),
-        (["--start.weights=MOCO", "--model.name=resnet20", "--data.accept_input_mismatch=true"], ["resnet20", "layer1.0"]),
+        (
+            ["--start.weights=MOCO", "--model.name=resnet20", "--data.accept_input_mismatch=true"],
+            ["resnet20", "layer2.0.bn1.bias", "layer1.1"],
+        ),
     ],
 )
 def test_options_that_do_not_go_together(
