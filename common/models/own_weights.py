@@ -14,7 +14,7 @@ from common.models.start_weights import HEAD, StartWeights
 from common.tickets.errors import TicketError
 from common.tickets.header import WEIGHT, read_header
 from common.tickets.ticket import load_ticket
-from common.tickets.weights_file import NetworkState, load_weights
+from common.tickets.weights_file import NetworkState, read_weights
 
 
 def read_own_weights(path: Path, content: bytes, tensors: Mapping[str, Tensor]) -> StartWeights | None:
@@ -38,8 +38,8 @@ def read_own_weights(path: Path, content: bytes, tensors: Mapping[str, Tensor]) 
     if not any(name.startswith(WEIGHT) for name in tensors):
         return None
     sha256 = sha256_bytes(content)
-    state = load_weights(path, sha256)
-    return _of(state, "weights", _naming_ticket(path, sha256), digest=sha256)
+    stored = read_weights(path, sha256)
+    return _of(stored.state, "weights", _its_ticket(path, sha256, stored.ticket), digest=sha256)
 
 
 def _of(state: NetworkState, layout: str, header: Mapping[str, Any] | None, **known: Any) -> StartWeights:
@@ -50,14 +50,13 @@ def _of(state: NetworkState, layout: str, header: Mapping[str, Any] | None, **kn
     return StartWeights(everything, header["input"], layout, state.head, objective, arch=header["arch"], **known)
 
 
-def _naming_ticket(path: Path, sha256: str) -> Mapping[str, Any] | None:
-    """Return the header of the ticket of a file of weights: one that names it, or the one whose trained weights lie beside it."""
+def _its_ticket(path: Path, sha256: str, owner: Mapping[str, str] | None) -> Mapping[str, Any] | None:
+    """Return the header of a ticket near a file of weights that names it, or that it names as the one it belongs to."""
     for header in _tickets_near(path):
-        named = [header[key] for key in ("weights", "scores") if header[key] is not None]
-        if any(reference["sha256"] == sha256 for reference in named):
+        named = [header[key]["sha256"] for key in ("weights", "scores") if header[key] is not None]
+        if sha256 in named or (owner is not None and owner["digest"] == header["digest"]):
             return header
-    beside = path.parent / "ticket.safetensors"
-    return read_header(beside) if path.name == "trained.safetensors" and beside.is_file() else None
+    return None
 
 
 def _tickets_near(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from common.data.inputs import accept_input
 from common.data.splits import MANY_CLASSES, base_name, parse_classes
 from common.errors import InputError
 from common.tickets.controls import FRESH, REWIND, START, control_mask, find_control
+from common.tickets.errors import TicketError
 from common.tickets.mask import Mask
 from common.tickets.ticket import Ticket, apply, load_ticket
 from common.tickets.weights_file import NetworkState
@@ -110,8 +111,23 @@ def start_(
 def _weights(ticket: Ticket, control: str, config: TicketConfig) -> NetworkState:
     """Return what a control puts under its mask: the ticket's rewind point, or weights at the end of a round."""
     if config.weights == "trained":
-        return ticket.round0_weights() if control == "dense" else ticket.trained_weights()
+        return _trained_densely(ticket) if control == "dense" else ticket.trained_weights()
     return ticket.rewind_point() if control == "ticket" else ticket.dense_weights()
+
+
+def _trained_densely(ticket: Ticket) -> NetworkState:
+    """Return the weights at the end of round 0, unless that round had the mask of the ticket that the search started from.
+
+    Raises:
+        TicketError: it had, so there is no dense network that was trained.
+    """
+    state = ticket.round0_weights()
+    if ticket.header["parent"] is not None and any(not bool(state.backbone[name].all()) for name in ticket.mask):
+        raise TicketError(
+            f"{ticket.path} is of a search that started from a ticket, so its round 0 was pruned already and nothing was trained "
+            f"densely; use ticket.weights rewind with control dense"
+        )
+    return state
 
 
 def _without_ticket(

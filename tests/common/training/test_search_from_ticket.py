@@ -130,6 +130,13 @@ def test_a_continued_ticket_transfers_and_so_do_its_controls(continued: Path, tm
         assert found["density"] == (1 if control == "dense" else pytest.approx(load_ticket(ticket).density))
 
 
+def test_no_dense_network_was_trained_in_it(continued: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"--ticket.file={continued}/round_01/ticket.safetensors", "--ticket.control=dense", "--ticket.weights=trained"]
+    assert downstream(["--data.name=digits:6-9", *words, f"--out={tmp_path}/runs"]) == 2
+    assert "nothing was trained densely" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_round_0_untrained_is_the_rewound_ticket_itself(ticket: Path, search: Search, small_search: Path) -> None:
     run = search(f"--start.weights={ticket}", "--start.train=false", "--prune.rounds=1")
     scores, rewind, mask = load_file(run / "scores.safetensors"), load_file(small_search / "rewind.safetensors"), mask_of(ticket)
