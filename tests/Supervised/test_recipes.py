@@ -51,12 +51,11 @@ def test_learning_rates_by_epoch(name: str, peaks: dict[int, float]) -> None:
     assert {epoch: rate(epoch * 10) for epoch in peaks} == pytest.approx(peaks)
 
 
-def test_resnet50_keeps_one_small_rate_for_ten_epochs_from_given_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WEIGHTS", raising=False)
+def test_resnet50_keeps_one_small_rate_for_ten_epochs_from_given_weights() -> None:
     config = recipe("imagenet_resnet50")
     rate = build_schedule(config.optim, 50_000, 5_000)
     assert {rate(step) for step in (0, 25_000, 49_999)} == {1e-4}
-    assert (config.prune.epochs, config.train.batch_size, config.start.weights) == (10, 256, "weights/resnet50-0676ba61.pth")
+    assert (config.prune.epochs, config.train.batch_size, config.start.weights) == (10, 256, "torchvision:IMAGENET1K_V1")
 
 
 def test_the_rewind_step_lies_in_the_3_to_7_percent_that_are_cited() -> None:
