@@ -12,6 +12,7 @@ from pathlib import Path
 from common.errors import InputError
 from common.files import read_json
 from common.studies.plan import Job, Plan, is_done
+from common.studies.study import Expected
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,13 @@ def _estimate(plan: Plan, entry: str) -> Estimate:
             taken.append(run_seconds(directory))
         except InputError:
             continue  # a damaged result says nothing of time; the report names it
-    space = statistics.median(run_bytes(directory) for directory in finished) if finished else None
+    declared = plan.study.expected.get(entry, Expected())
+    space = None if declared.megabytes is None else declared.megabytes * 1e6
+    if finished:
+        space = statistics.median(run_bytes(directory) for directory in finished)
     if taken:
         return Estimate(statistics.median(taken), "measured", space)
-    declared = plan.study.expected.get(entry)
-    return Estimate(declared, "declared" if declared is not None else "unknown", space)
+    return Estimate(declared.seconds, "declared" if declared.seconds is not None else "unknown", space)
 
 
 def _finished(plan: Plan, entry: str) -> list[Path]:

@@ -16,7 +16,7 @@ transfers:
     arms: {ticket: [4, 8], dense: [0], random: [8]}
     more: {simclr: {ticket: [2, 6], one_shot: [8]}}
 floors:    {raw_pixels: {folder: Downstream, recipe: digits_pixels}}
-expected:  {simclr: {seconds: 45}, linear: {seconds: 0.6}}
+expected:  {simclr: {seconds: 45, megabytes: 1.6}, linear: {seconds: 0.6}}
 ```
 
 A transfer `from` one search keeps its name; `from` a list it becomes one transfer per search, `linear.simclr` and
@@ -27,6 +27,7 @@ holds arms of one search beside these.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -79,8 +80,16 @@ class Floor(Entry):
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What the study says that a run of an entry needs: seconds of one core, and megabytes (10^6 bytes) on disk; None: unsaid."""
+
+    seconds: float | None = None
+    megabytes: float | None = None
+
+
+@dataclass(frozen=True)
 class Study:
-    """A whole study; `margin` is the non-inferiority margin, a fraction of the metric; `expected` are declared seconds."""
+    """A whole study; `margin` is the non-inferiority margin, a fraction of the metric; `expected` is what runs will need."""
 
     name: str
     file: Path
@@ -91,7 +100,7 @@ class Study:
     searches: tuple[Search, ...]
     transfers: tuple[Transfer, ...]
     floors: tuple[Floor, ...]
-    expected: Mapping[str, float]
+    expected: Mapping[str, Expected]
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -279,18 +288,20 @@ def _fraction(value: Any, where: str) -> float:
     return float(value)
 
 
-def _expected(tree: Mapping[str, Any], names: list[str], transfers: Iterable[Transfer], path: Path) -> dict[str, float]:
-    """Return the declared seconds by entry: a name that stands for several transfers is each one's."""
+def _expected(tree: Mapping[str, Any], names: list[str], transfers: Iterable[Transfer], path: Path) -> dict[str, Expected]:
+    """Return what is declared of each entry: a name that stands for several transfers is each one's."""
     table = _table(tree.get("expected"), f"{path}: expected")
-    told = {name: _seconds(name, value, names, path) for name, value in table.items()}
+    told = {name: _needs(name, value, names, path) for name, value in table.items()}
     return {**told, **{transfer.name: told[transfer.written] for transfer in transfers if transfer.written in told}}
 
 
-def _seconds(name: str, value: Any, names: list[str], path: Path) -> float:
-    where = f"{path}: expected.{name}"
+def _needs(name: str, value: Any, names: list[str], path: Path) -> Expected:
+    where, kinds = f"{path}: expected.{name}", ("seconds", "megabytes")
     _require(name in names, f"{path}: expected: unknown name {name!r}; known names are {', '.join(names)}")
     table = _table(value, where)
-    _keys(table, where, ("seconds",), ())
-    seconds = table["seconds"]
-    _require(type(seconds) in (int, float) and seconds > 0, f"{where}.seconds: got {seconds!r}, expected a number > 0")
-    return float(seconds)
+    _keys(table, where, (), kinds)
+    _require(bool(table), f"{where}: nothing is declared; give {' or '.join(kinds)}")
+    for kind, number in table.items():
+        valid = type(number) in (int, float) and math.isfinite(number) and number > 0
+        _require(valid, f"{where}.{kind}: got {number!r}, expected a number > 0")
+    return Expected(**{kind: float(number) for kind, number in table.items()})

@@ -229,10 +229,22 @@ def test_mask_only_takes_the_mask_and_the_recipes_weights(transfer: Callable[...
     assert result["mask_digest"] == mask.digest()
 
 
-def test_flags_tell_what_the_source_has_seen(transfer: Callable[..., tuple[Path, dict]]) -> None:
-    assert transfer()[1]["flags"] == []
-    assert transfer("--data.name=digits:2-4")[1]["flags"] == ["source_saw_images"]
-    assert transfer("--data.name=digits_clean:1-4")[1]["flags"] == ["source_saw_images"]
+def test_flags_tell_what_the_source_has_seen(
+    transfer: Callable[..., tuple[Path, dict]], paradigm: str, paradigm_search: Path
+) -> None:
+    """The source has digits 0 to 2. Of a class that it shares with the target it saw the images, and with labels the labels."""
+    ticket = paradigm_search / "round_02/ticket.safetensors"
+    saw = {"SimCLR": "source_saw_images", "MoCo": "source_saw_images", "Supervised": "source_saw_target"}[paradigm]
+    for name, expected in (
+        ("digits:3-5", []),
+        ("digits:2-4", [saw]),
+        ("digits_clean:1-4", [saw]),
+        ("digits_clean:5-9", []),
+        ("digits", [saw]),
+    ):
+        _, result = transfer(f"--data.name={name}", ticket=ticket)
+        assert result["flags"] == expected, name
+        assert result["source"]["folder"] == paradigm
 
 
 def test_the_floor_is_logistic_regression_on_pixels(transfer: Callable[..., tuple[Path, dict]]) -> None:

@@ -33,14 +33,26 @@ def test_declared_and_unknown(toys):
     assert forecast(plan, known, 2).core_seconds is None
 
 
+def test_declared_megabytes_say_what_disk_a_plan_needs(toys):
+    expected = {"find": {"seconds": 40, "megabytes": 1.5}, "linear": {"megabytes": 0.25}}
+    plan = toys.plan(expected=expected, floors=None)
+    known = estimates(plan)
+    assert [(known[name].bytes, known[name].basis) for name in ("find", "linear")] == [(1.5e6, "declared"), (0.25e6, "unknown")]
+    searches, transfers = (sum(job.entry == name for job in plan.jobs) for name in ("find", "linear"))
+    assert forecast(plan, known, 2).bytes == searches * 1.5e6 + transfers * 0.25e6
+    assert searches
+    assert transfers
+    assert forecast(plan, known, 2).core_seconds is None
+
+
 def test_measured_runs_replace_what_is_declared(written, toys):
-    expected = {name: {"seconds": 1000} for name in ("find", "linear", "pixels")}
+    expected = {name: {"seconds": 1000, "megabytes": 1e6} for name in ("find", "linear", "pixels")}
     plan = toys.plan(expected=expected, seeds=[0, 1, 2, 3])
     known = estimates(plan)
     assert known["find"].basis == "measured"
     assert known["find"].seconds == pytest.approx(3 * 1.5)  # three rounds of 1.5 s, not the last one alone
     assert known["linear"].seconds == 1.5
-    assert known["find"].bytes
+    assert 0 < known["find"].bytes < 1e6
     left = forecast(plan, known, 1)
     assert left.core_seconds == left.wall_seconds == pytest.approx(4.5 + 6 * 1.5 + 1.5)
     assert forecast(plan, known, 8).wall_seconds == pytest.approx(4.5 + 1.5)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from common.errors import InputError
-from common.studies.study import load_study
+from common.studies.study import Expected, load_study
 from common.studies.words import CONTROLS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,7 +53,7 @@ def test_a_transfer_from_several_searches_is_one_transfer_for_each(tmp_path, stu
     arms = {"ticket": [1], "dense": [0]}
     more = {"find": {"ticket": [2], "random": [2, 1]}}
     study_tree["transfers"]["linear"] |= {"from": ["find", "other"], "arms": arms, "more": more}
-    study_tree["expected"] = {"linear": {"seconds": 3}}
+    study_tree["expected"] = {"linear": {"seconds": 3, "megabytes": 0.5}}
     file = tmp_path / "name.yaml"
     file.write_text(yaml.safe_dump(study_tree, sort_keys=False))
     study = load_study(file)
@@ -66,7 +66,7 @@ def test_a_transfer_from_several_searches_is_one_transfer_for_each(tmp_path, stu
         (("ticket", (1,)), ("dense", (0,))),
     ]
     assert {name: [transfer.source for transfer in of] for name, of in study.tasks.items()} == {"linear": ["find", "other"]}
-    assert study.expected == {"linear": 3.0, "linear.find": 3.0, "linear.other": 3.0}
+    assert study.expected == dict.fromkeys(("linear", "linear.find", "linear.other"), Expected(seconds=3.0, megabytes=0.5))
 
 
 def test_the_studies_of_the_repository_are_read():
@@ -122,6 +122,10 @@ def test_the_full_study_has_every_control_that_needs_no_file_of_weights():
         (("transfers", "linear", "arms", "rnadom"), [1], "unknown control 'rnadom'; known controls are ticket, dense"),
         (("transfers", "linear", "arms", "ticket"), [3], "round 3, but the search find ends with round 2"),
         (("transfers", "linear", "arms"), {}, "no arms"),
+        (("expected",), {"find": {"megabytes": 0}}, "expected.find.megabytes: got 0, expected a number > 0"),
+        (("expected",), {"find": {"megabytes": float("inf")}}, "expected.find.megabytes: got inf, expected a number > 0"),
+        (("expected",), {"find": {"gigabytes": 1}}, "unknown key 'gigabytes'; known keys are seconds, megabytes"),
+        (("expected",), {"find": {}}, "expected.find: nothing is declared; give seconds or megabytes"),
         (("expected",), {"nobody": {"seconds": 1}}, "unknown name 'nobody'; known names are find, linear, pixels"),
         (("expected",), {"find": {"seconds": 0}}, "expected a number > 0"),
     ],

@@ -166,3 +166,22 @@ def test_a_compiled_search_gives_tickets_and_does_not_recompile_after_round_0(se
     search("--train.compile=true", "--prune.rounds=3")
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == once
     assert not torch._dynamo.utils.counters["recompiles"]
+
+
+def test_batches_are_asked_for_by_round_epoch_and_step(tmp_path: Path) -> None:
+    """Steps 3 to 9 of round 2, four steps an epoch: the last of epoch 0, all of epoch 1, two of epoch 2."""
+    asked = []
+
+    class Asked(Toy):
+        def train_batches(self, round: int, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+            asked.append((round, epoch, first))
+            return super().train_batches(round, epoch, first)
+
+    task, config = Asked(), OptimConfig(name="sgd", lr=0.1)
+    log = Log(tmp_path, resumed_at=(0, 0), every=5, tensorboard=False)
+    steps: list[int] = []
+    optimizer = build_optimizer(task.parameter_groups(), config)
+    fit(task, optimizer, build_schedule(config, 10, 4), Span(2, 3, 10), log=log, after_step=steps.append)
+    log.close()
+    assert asked == [(2, 0, 3), (2, 1, 0), (2, 2, 0)]
+    assert steps == list(range(4, 11))
