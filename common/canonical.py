@@ -142,7 +142,8 @@ def _is_dense(config: Any) -> bool:
 
 
 def _starts_fresh(config: Any) -> bool:
-    return config.start.weights is None
+    start = getattr(config, "start", None)
+    return start is None or start.weights is None
 
 
 def _is_not_resized(config: Any) -> bool:
@@ -182,7 +183,7 @@ COMMON = Rules(
         ("optim.milestones", lambda c: c.optim.schedule != "multistep"),
         ("optim.gamma", lambda c: c.optim.schedule != "multistep"),
         ("prune.rate", _is_dense),
-        ("prune.epochs", lambda c: _is_dense(c) and c.start.weights is None),  # a ticket's round 0 takes them too
+        ("prune.epochs", lambda c: _is_dense(c) and _starts_fresh(c)),  # a ticket's round 0 takes them too
         ("prune.score", _is_dense),
         ("prune.allocation", _is_dense),
         ("prune.schedule", lambda c: _is_dense(c) or c.prune.score == "random"),

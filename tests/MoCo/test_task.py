@@ -282,7 +282,7 @@ def test_a_task_restored_from_a_checkpoint_goes_on_bit_by_bit(tmp_path: Path, wo
 
     def save(done: int) -> None:
         if done == 2:
-            save_checkpoint(tmp_path / "checkpoint.pt", task, optimizers[0], mask, round_=1, step=done)
+            save_checkpoint(tmp_path / "checkpoint.pt", task, optimizers[0], mask, round_=1, step=done, seconds=0.0)
 
     optimizers = [torch.optim.SGD(task.network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)]
     train(task, tmp_path, 0, 5, round=1, mask=mask, optimizer=optimizers[0], after_step=save)

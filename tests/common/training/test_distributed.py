@@ -85,7 +85,7 @@ def train(folder, optimizer="sgd", accumulate=1):
     backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     network = Network(backbone, projection_head(16, (16, 8), seed=0))
     setting = build_setting(config, torch.device("cpu"))
-    task = SimCLRTask(config, network, setting.dataset, torch.device("cpu"), 0)
+    task = SimCLRTask(config, network, setting.dataset, torch.device("cpu"), 0, views=2)
     task.prepare_(config.train)
     mask = Mask({"2.weight": torch.arange(16 * 8 * 9).reshape(16, 8, 3, 3) % 3 == 0})
     hold = Hold(backbone.named_parameters(), mask)

@@ -105,7 +105,7 @@ def test_the_file_that_round_0_started_from_is_not_needed(
 ) -> None:
     file = tmp_path / "start.safetensors"
     shutil.copy(small_search / "scores.safetensors", file)
-    run = search(f"--start.weights={file}", "--prune.rounds=1")
+    run = search(f"--start.weights={file}", "--start.input=data", "--prune.rounds=1")
     file.unlink()
     assert main([f"--evaluate={run}", f"--out={tmp_path / 'out'}"]) == 0
     (result,) = evaluations(tmp_path / "out").values()

