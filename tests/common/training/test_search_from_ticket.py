@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import json
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -240,12 +241,14 @@ def interrupted(words: list[str], out: Path) -> bool:
 
     over = threading.Event()
     watch = threading.Thread(target=interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with it ignored
     watch.start()
     try:
         return main([*words, f"--out={out}"]) == 130
     finally:
         over.set()
         watch.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_interrupted_in_round_0_it_ends_with_the_same_tickets(

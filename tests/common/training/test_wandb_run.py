@@ -89,7 +89,7 @@ def test_a_resumed_run_keeps_its_identity_and_the_same_run_elsewhere_has_another
 ) -> None:
     def attempt(out: str) -> Path:
         invocation = resolve(COMMAND, [*small_words, "--log.wandb=true", f"--out={tmp_path / out}"])
-        with open_run(invocation, torch.device("cpu"), {}) as run:
+        with open_run(invocation, torch.device("cpu"), {"name": "digits:0-2", "split_hash": "0", "fingerprint": "0"}) as run:
             assert run is not None
             log = open_log(run, (0, 0))
             log.values(2, 7, {"loss/total": 0.5})
