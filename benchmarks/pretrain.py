@@ -202,9 +202,10 @@ def _moco_loss(task: PretrainingTask) -> lightly_peer.Loss:
 
 
 def _worker_numbers(device: torch.device) -> tuple[int, ...]:
-    """Return the numbers of workers that the peer may choose from; a GPU's host has more cores."""
-    cores = os.cpu_count() or 1
-    return (0, 1, 2) if device.type == "cpu" else tuple(sorted({0, 2, 4, 8, cores // 2, cores}))
+    """Return the numbers of workers that the peer may choose from: no more than cores, and more beside a GPU."""
+    cores = len(os.sched_getaffinity(0))
+    wanted = (0, 1, 2) if device.type == "cpu" else (0, 2, 4, 8, cores // 2, cores)
+    return tuple(sorted({number for number in wanted if number <= cores}))
 
 
 def _waiting(device: torch.device, action: Callable[[], object], times: int) -> Callable[[], None]:
