@@ -156,7 +156,7 @@ def _begin(run: Run, device: torch.device, data: Mapping[str, Any]) -> Run:
         "torch": torch.__version__,
         "device": device_name(device),
         "world_size": world_size(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     run.mark(
         format=FORMAT,
