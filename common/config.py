@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from common.errors import InputError
 from common.option import option, require
@@ -162,6 +162,12 @@ class PruneConfig:
     schedule: Literal["iterative", "one_shot"] = option("iterative", "every round, or all at once after round 0")
     include: tuple[str, ...] = option(("Conv2d:*",), "scope: patterns of prunable tensors, [TYPE:]GLOB")
     exclude: tuple[str, ...] = option(("@stem",), "scope: patterns taken out again; @stem is the first convolution")
+    early_bird: float | None = option(
+        None,
+        "end a round's training, and prune, once the mask it would leave has moved by less than this fraction of the scope "
+        "from epoch to epoch (You et al. 2020: 0.1), in (0, 1]; null: train to the end",
+    )
+    early_bird_window: int = option(5, "early_bird: successive distances that must all lie below it, >= 1")
     on_alarm: Literal["warn", "stop"] = option(
         "warn", "a round is ruined (a tensor without weights, a probe at chance): say so, or stop before the next", identity=False
     )
@@ -170,6 +176,11 @@ class PruneConfig:
         require(self.rounds >= 0, "prune.rounds", self.rounds, "an integer >= 0")
         require(0 < self.rate < 1, "prune.rate", self.rate, "a fraction in (0, 1)")
         require(self.epochs is None or self.epochs >= 1, "prune.epochs", self.epochs, "an integer >= 1, or null")
+        bound = self.early_bird
+        require(bound is None or 0 < bound <= 1, "prune.early_bird", bound, "a fraction in (0, 1], or null")
+        require(self.early_bird_window >= 1, "prune.early_bird_window", self.early_bird_window, "an integer >= 1")
+        magnitude = "null with prune.score random, whose masks do not depend on the training that it would end"
+        require(bound is None or self.score == "magnitude", "prune.early_bird", bound, magnitude)
 
     def round_epochs(self, train: TrainConfig) -> int:
         """Return the epochs of every round after round 0: what `epochs` says or, where it is null, stands for."""
@@ -327,7 +338,16 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class SearchConfig(RunConfig):
-    """A search for tickets on a pre-training objective; a paradigm's schema extends it."""
+    """A search for tickets; the schema of a paradigm, or of a task, extends it.
+
+    Attributes:
+        REWINDS_OF_GIVEN: the rewind points that a search from given weights may have, and why no others.
+    """
+
+    REWINDS_OF_GIVEN: ClassVar[tuple[tuple[str, ...], str]] = (
+        ("pretrained", "round0", "final"),
+        "pretrained, round0 or final: with start.weights there is no random start, and round 0 has no schedule",
+    )
 
     prune: PruneConfig = option(PruneConfig, "how masks are found")
     rewind: RewindConfig = option(RewindConfig, "where a round starts from")
@@ -338,12 +358,24 @@ class SearchConfig(RunConfig):
         super().__post_init__()
         to = self.rewind.to
         require(to != "pretrained" or self.start.weights is not None, "rewind.to", to, "start.weights to be given for it")
-        if self.start.weights is not None:
-            expected = "pretrained, round0 or final: with start.weights there is no random start, and round 0 has no schedule"
-            require(to not in ("step", "init"), "rewind.to", to, expected)
+        known, expected = self.REWINDS_OF_GIVEN
+        require(self.start.weights is None or to in (None, *known), "rewind.to", to, expected)
         require(
             to != "step" or self.prune.epochs is None,
             "prune.epochs",
             self.prune.epochs,
             "null with rewind.to step, which resumes the schedule of round 0",
         )
+
+    @property
+    def rewind_point(self) -> str:
+        """The rewind point: what `rewind.to` says or, where it is null, stands for."""
+        return self.rewind.point(self.start)
+
+    @property
+    def trains_round_0(self) -> bool:
+        """Whether round 0 is trained where it holds no mask: what `start.train` says or, where it is null, stands for.
+
+        Given weights were trained on a pre-training objective already, and are not.
+        """
+        return self.start.weights is None if self.start.train is None else self.start.train

@@ -13,6 +13,7 @@ from common.durations import steps
 from common.errors import InputError, RunError
 from common.files import read_json
 from common.tickets.allocation import keep_global, keep_layerwise
+from common.tickets.early_bird import EarlyBird
 from common.tickets.hold import Hold
 from common.tickets.mask import Mask
 from common.tickets.rewind import capture, restore_
@@ -28,9 +29,9 @@ from common.training.first_round import FirstRound, first_round, round_steps
 from common.training.logs import Log, open_log
 from common.training.loop import Span
 from common.training.progress import Progress
-from common.training.records import Records, record_round
+from common.training.records import Records, Round, record_round
 from common.training.run import Run
-from common.training.span import check_durations, train_span
+from common.training.span import Trained, check_durations, train_span
 from common.training.task import Task
 
 
@@ -67,8 +68,8 @@ class Search:
 
     @property
     def rewind_to(self) -> str:
-        """The rewind point: pretrained if a file of weights is given, else round0, unless the recipe says otherwise."""
-        return self.config.rewind.point(self.config.start)
+        """The rewind point."""
+        return self.config.rewind_point
 
     def span(self, round_: int) -> Span:
         """The steps of a round."""
@@ -135,8 +136,9 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records, first: 
             if round_ > 0 and not _is_resumed(s, round_):
                 mask = _prune(s, mask, round_)
                 _rewind_(s, mask, round_)
-            seconds = _train(s, mask, round_)
-            _finish(s, mask, round_, seconds)
+            early_bird = _early_bird(s, round_)
+            trained = _train(s, mask, round_, early_bird)
+            _finish(s, mask, round_, trained, early_bird)
             if round_ < rounds:
                 _stop_if_ruined(s, round_)
     run.mark(status="done", round=rounds)
@@ -202,7 +204,7 @@ def _next_mask(s: Search, mask: Mask, round_: int) -> Mask:
     parameters = s.scope.parameters(s.task.backbone)
     if prune.score == "random":
         scores = random(parameters, seed=s.records.seed, round=round_)
-    elif prune.schedule == "one_shot":
+    elif prune.schedule == "one_shot" and round_ > 1:  # the first mask ranks what ends round 0, as it is now
         trained_densely = load_weights(s.run.path / "scores.safetensors").backbone
         scores = magnitude({name: trained_densely[name] for name in s.scope.names})
     else:
@@ -226,16 +228,45 @@ def _rewind_(s: Search, mask: Mask, round_: int) -> None:
     s.task.rewound()
 
 
-def _train(s: Search, mask: Mask, round_: int) -> float:
-    """Train the round with its mask held and a fresh optimizer; return the seconds it took, over all attempts."""
+def _early_bird(s: Search, round_: int) -> EarlyBird | None:
+    """Return what ends a round early, where the recipe asks for it and the round's training decides the mask after it."""
+    prune = s.config.prune
+    decides = round_ < prune.rounds and (prune.schedule == "iterative" or round_ == 0)
+    return EarlyBird(prune.early_bird, prune.early_bird_window) if prune.early_bird is not None and decides else None
+
+
+def _train(s: Search, mask: Mask, round_: int, early_bird: EarlyBird | None) -> Trained:
+    """Train the round with its mask held and a fresh optimizer, to its end or until the mask after it has settled."""
 
     def at_step(done: int) -> None:
         if round_ == 0 and done == s.rewind_step:
             _keep_rewind_point(s)
+        is_behind = s.rewind_step is None or done >= s.rewind_step  # round 0 must not end before its rewind point
+        if early_bird is not None and done % s.task.steps_per_epoch == 0 and is_behind:
+            _watch(s, mask, round_, early_bird)
 
-    resumed = s.resumed if _is_resumed(s, round_) else None
-    span = s.span(round_)
-    return train_span(s.task, s.config, s.run, span, mask, log=s.log, progress=s.progress, resumed=resumed, at_step=at_step)
+    resumed, span = s.resumed if _is_resumed(s, round_) else None, s.span(round_)
+    trained = train_span(
+        s.task,
+        s.config,
+        s.run,
+        span,
+        mask,
+        log=s.log,
+        progress=s.progress,
+        resumed=resumed,
+        at_step=at_step,
+        early_bird=early_bird,
+    )
+    s.progress.skip(span.last - trained.last)
+    return trained
+
+
+def _watch(s: Search, mask: Mask, round_: int, early_bird: EarlyBird) -> None:
+    """Show the early-bird criterion the mask that pruning now would leave; the first process draws it."""
+    if s.run.writes:
+        early_bird.see(_next_mask(s, mask, round_ + 1))
+    early_bird.distances = broadcast(early_bird.distances)
 
 
 def _keep_rewind_point(s: Search) -> None:
@@ -245,7 +276,7 @@ def _keep_rewind_point(s: Search) -> None:
     save_weights(s.run.path / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
 
 
-def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
+def _finish(s: Search, mask: Mask, round_: int, trained: Trained, early_bird: EarlyBird | None) -> None:
     """Keep what a round leaves: its weights where asked, its ticket, its result."""
     if round_ == 0 and s.rewind_to == "round0":
         s.task.at_rewind_point()
@@ -258,16 +289,24 @@ def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
             save_weights(s.run.path / "rewind.safetensors", state)
     is_last = round_ == s.config.prune.rounds
     keeps = round_ > 0 and (s.config.keep.trained == "all" or (s.config.keep.trained == "last" and is_last))
-    trained = state if keeps else None
-    result = record_round(
-        s.run, s.records, s.task, s.scope, mask, round_, s.rewind_to, seconds=seconds, is_last=is_last, trained=trained
-    )
+    details = _details(s, round_, trained, early_bird)
+    kept = state if keeps else None
+    ended = Round(round_, mask, s.rewind_to, trained.seconds, is_last, kept, details)
+    result = record_round(s.run, s.records, s.task, s.scope, ended)
     density = result["details"]["layer_density"]
-    s.log.values(round_, s.span(round_).last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
+    s.log.values(round_, trained.last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
     s.progress.say(f"round {round_}: density {mask.density:.4f}, {result['metric']} {result['value']:.4f}")
     alarms = _alarms(s, result)
     if alarms:
         s.progress.warn(alarm_text(round_, alarms, density))
+
+
+def _details(s: Search, round_: int, trained: Trained, early_bird: EarlyBird | None) -> dict[str, Any]:
+    """Return the epochs that a round was trained for, and how the mask after it moved where that could end the round."""
+    details: dict[str, Any] = {"epochs": (trained.last - s.span(round_).first) / s.task.steps_per_epoch}
+    if early_bird is not None:
+        details["early_bird"] = {"distances": early_bird.distances, "settled": early_bird.has_settled}
+    return details
 
 
 def _alarms(s: Search, result: Mapping[str, Any]) -> tuple[str, ...]:
