@@ -110,7 +110,7 @@ def _own_run(run: RecordedRun, config: DownstreamConfig, dataset: Dataset, devic
     kept: dict[str, Any] = {
         key: run.result[key] for key in ("protocol", "density", "control", "ticket", "mask_digest", "source", "flags")
     }
-    return Outcome("classification", describe_data(dataset), split, "top1", metrics, **kept)
+    return Outcome("classification", describe_data(dataset), split, dataset.metric, metrics, **kept)
 
 
 def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:

@@ -29,6 +29,12 @@ class Labelled:
         return len(self.train) + (len(self.validation) if self.validation is not None else 0)
 
 
+def absence_flags(dataset: Dataset, split: str) -> tuple[str, ...]:
+    """Flag a split that has no image of some class: its mean per class is over the others."""
+    there = dataset.split(split).labels.unique()
+    return ("absent_classes",) if len(there) < len(dataset.classes) else ()
+
+
 def check_labels(labelled: Labelled, num_classes: int, at_least: int) -> None:
     """Refuse labels that a head cannot be fitted to.
 

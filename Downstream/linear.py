@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.data.reading import Metric
+from common.metrics.accuracy import ACCURACIES
 from common.randomness import derive_seed
 from Downstream.config import LinearConfig
 
@@ -24,7 +26,7 @@ class LinearFit:
     Attributes:
         head: maps features (N, D) to logits (N, K); the standardisation is folded in.
         l2: the strength that was used.
-        scores: accuracy of every strength where several were offered, by cross-validation or on validation labels.
+        scores: accuracy, by the target's metric, of every strength where several were offered, by cross-validation or on validation labels.
         converged: L-BFGS stopped by itself.
     """
 
@@ -43,6 +45,7 @@ def fit_linear(
     num_classes: int,
     seed: int,
     validation: tuple[Tensor, Tensor] | None,
+    metric: Metric = "top1",
 ) -> LinearFit:
     """Fit a multinomial logistic regression (scikit-learn, L-BFGS) to standardised features.
 
@@ -54,6 +57,7 @@ def fit_linear(
         num_classes: K.
         seed: the task's seed, for the folds.
         validation: features and labels that choose among several strengths; None: cross-validation of the training labels.
+        metric: the accuracy that chooses.
 
     Returns:
         The head, and what was chosen. Every class needs a label, and `config.folds` of them where folds choose (`check_labels`).
@@ -62,7 +66,7 @@ def fit_linear(
     scores: dict[str, float] = {}
     if len(config.l2) > 1:
         held_out = None if validation is None else (_standardised(validation[0], standard), validation[1].cpu().numpy())
-        scores = {f"{l2:g}": _score(x_ND, y_N, l2, config, seed, held_out) for l2 in config.l2}
+        scores = {f"{l2:g}": _score(x_ND, y_N, l2, config, seed, held_out, metric) for l2 in config.l2}
     l2 = max(config.l2, key=lambda strength: (scores.get(f"{strength:g}", 0.0), strength))
     model, converged = _fit(x_ND, y_N, l2, config)
     return LinearFit(_as_head(model, standard, num_classes), l2, scores, converged)
@@ -96,14 +100,19 @@ def _score(
     config: LinearConfig,
     seed: int,
     held_out: tuple[np.ndarray, np.ndarray] | None,
+    metric: Metric,
 ) -> float:
     """Return the accuracy that a strength reaches on held-out labels, or on average over stratified folds."""
     from sklearn.model_selection import StratifiedKFold
 
+    def score(fitted: np.ndarray, labels: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+        predicted = _fit(fitted, labels, l2, config)[0].predict(x)
+        return ACCURACIES[metric](torch.from_numpy(predicted), torch.from_numpy(y))
+
     if held_out is not None:
-        return float(_fit(x_ND, y_N, l2, config)[0].score(*held_out))
+        return score(x_ND, y_N, *held_out)
     folds = StratifiedKFold(config.folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
-    return float(np.mean([_fit(x_ND[a], y_N[a], l2, config)[0].score(x_ND[b], y_N[b]) for a, b in folds.split(x_ND, y_N)]))
+    return float(np.mean([score(x_ND[a], y_N[a], x_ND[b], y_N[b]) for a, b in folds.split(x_ND, y_N)]))
 
 
 def _as_head(model: Any, standard: tuple[Tensor, Tensor], num_classes: int) -> nn.Linear:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from common.data.datasets import Dataset, Images
 from common.data.file_images import FileImages
 from common.data.loaders import loader_of
-from common.metrics.accuracy import mean_per_class, top1
+from common.metrics.accuracy import accuracies
 from common.models.features import evaluating
 from common.models.heads import Network
 from common.tickets.rewind import capture, restore_
@@ -35,14 +35,12 @@ class ClassificationTask(NetworkTask):
         seed: the task's seed.
     """
 
-    main_metric = "top1"
-
     def __init__(
         self, config: DownstreamConfig, network: Network, dataset: Dataset, labelled: Labelled, device: torch.device, seed: int
     ) -> None:
         super().__init__(network)
         self.config, self.dataset, self.device = config, dataset, device
-        self.choosing = labelled.validation
+        self.choosing, self.main_metric = labelled.validation, str(dataset.metric)
         images = loader_of(labelled.train, device)
         self.views = TrainViews(
             images, dataset.input, config.augment, config.train, seed=seed, views=1, order="task_order", stream="task_views"
@@ -67,7 +65,7 @@ class ClassificationTask(NetworkTask):
         """At the end of an epoch, remember the network if it is better on the labels that choose than every one before."""
         if self.config.select != "best" or self.choosing is None or done % self.steps_per_epoch:
             return
-        value = classify(self.network, self.choosing, self.dataset, self.device)["top1"]
+        value = classify(self.network, self.choosing, self.dataset, self.device)[self.main_metric]
         if value > self._best.get("value", -1.0):
             self._best = {"value": value, "step": done, "network": capture(self.network)}
 
@@ -92,4 +90,4 @@ def classify(network: nn.Module, images: Images | FileImages, dataset: Dataset, 
     with evaluating(network):
         logits = [network(batch) for batch in normalised_batches(images, dataset.input, device)]
     logits_NK, labels_N = torch.cat(logits), images.labels.to(device)
-    return {"top1": top1(logits_NK, labels_N), "mean_per_class": mean_per_class(logits_NK, labels_N)}
+    return accuracies(logits_NK, labels_N)

@@ -33,7 +33,7 @@ from common.training.session import session
 from common.training.span import check_durations, train_span
 from common.training.transfer import Start, start_
 from Downstream.config import DownstreamConfig
-from Downstream.labels import Labelled, check_labels, labelled_images
+from Downstream.labels import Labelled, absence_flags, check_labels, labelled_images
 from Downstream.linear import fit_linear, standardisation
 from Downstream.task import ClassificationTask, classify
 
@@ -137,6 +137,7 @@ def _linear(arm: Arm) -> tuple[Network, dict[str, Any]]:
         num_classes=len(arm.dataset.classes),
         seed=config.seed.task,
         validation=(_features(arm, chooses), chooses.labels) if chooses is not None else None,
+        metric=arm.dataset.metric,
     )
     details = {"l2": fit.l2, "l2_scores": fit.scores, "converged": fit.converged}
     return Network(arm.backbone, fit.head.to(arm.device)), details
@@ -195,7 +196,7 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
         task="classification",
         data=describe_data(arm.dataset),
         split=split,
-        metric="top1",
+        metric=arm.dataset.metric,
         metrics=metrics,
         protocol=config.protocol,
         density=arm.start.density,
@@ -203,7 +204,7 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
         ticket=ticket.digest if ticket else None,
         mask_digest=arm.start.mask.digest() if arm.start.mask else None,
         source=arm.start.source,
-        flags=arm.start.flags,
+        flags=(*arm.start.flags, *absence_flags(arm.dataset, split)),
         details={
             "labels": arm.labelled.count,
             "norm_statistics": arm.start.norm_statistics,
@@ -215,4 +216,4 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
     result = write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
     run.mark(status="done")
     run.checkpoint.unlink(missing_ok=True)
-    print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} top1 {result['value']:.4f}")
+    print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} {outcome.metric} {result['value']:.4f}")

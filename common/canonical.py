@@ -120,6 +120,10 @@ def _normalisation(config: Any) -> str:
     return "own" if name != "own" and NORMALISATIONS[name] == (own.mean, own.std) else name
 
 
+def _has_own_metric(config: Any) -> bool:
+    return config.data.metric in ("own", entry_of(config.data.name).metric)
+
+
 def _stem(config: Any) -> str:
     """Backbones of our own have one stem, which goes by its name and by `native`."""
     return "native" if config.model.name in OWN else config.model.stem
@@ -174,6 +178,7 @@ COMMON = Rules(
     },
     unused=(
         ("data.validation_labels", lambda c: c.data.labels is None),
+        ("data.metric", _has_own_metric),
         ("optim.momentum", lambda c: c.optim.name == "adamw"),
         ("optim.nesterov", lambda c: c.optim.name != "sgd"),
         ("optim.betas", lambda c: c.optim.name != "adamw"),

@@ -56,6 +56,9 @@ class LabelledDataConfig(DataConfig):
 
     labels: int | None = option(None, "labels in all, for training and for choosing; null: every label of train and validation")
     validation_labels: int = option(0, "how many of data.labels choose the epoch instead of training")
+    metric: Literal["own", "top1", "mean_per_class"] = option(
+        "own", "what the target is judged and chosen by; own: the catalogue's for the data set (see --list)"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -79,6 +79,7 @@ ALIKE = [
     (DOWNSTREAM, [FILE, "--ticket.weights=trained"], [FILE, "--ticket.weights=trained", "--ticket.norm_statistics=stored"]),
     (DOWNSTREAM, [], ["--ticket.control=scratch", "--ticket.stem=fresh"]),
     (DOWNSTREAM, ["--start.weights=w"], ["--start.weights=w", "--ticket.control=dense"]),
+    (DOWNSTREAM, [], ["--data.metric=top1"]),
     (DOWNSTREAM, ["--data.labels=null"], ["--data.labels=null", "--data.validation_labels=3"]),
     (DOWNSTREAM, [], ["--train.epochs=7", "--optim.lr=3", "--augment.flip=1", "--select=best", "--data.validation_labels=0"]),
     (DOWNSTREAM, [FULL], [FULL, "--linear.l2=[3]", "--linear.folds=9"]),
@@ -125,6 +126,7 @@ APART = [
     (DOWNSTREAM, [FILE], [FILE, "--ticket.control=dense"]),
     (DOWNSTREAM, [], ["--ticket.norm_statistics=stored"]),
     (DOWNSTREAM, [], [FULL]),
+    (DOWNSTREAM, [], ["--data.metric=mean_per_class"]),
     (DOWNSTREAM, [FULL, "--train.epochs=7"], [FULL]),
     (DOWNSTREAM, ["--keep.trained=none"], ["--keep.trained=last"]),
 ]  # fmt: skip
