@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from common.canonical import Rules
-from common.config import KeepConfig, LabelledDataConfig, RunConfig, StartConfig, TicketConfig, option, require
+from common.config import KeepConfig, LabelledDataConfig, SearchConfig, SearchStartConfig, TicketConfig, option, require
 from common.data.augment_config import AugmentConfig
 
 
@@ -38,13 +38,17 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class DownstreamConfig(RunConfig):
-    """A classification task from a ticket or a control."""
+class DownstreamConfig(SearchConfig):
+    """A classification task: from a ticket or a control or, with prune.rounds, a search for tickets on the task itself."""
 
+    REWINDS_OF_GIVEN: ClassVar[tuple[tuple[str, ...], str]] = (
+        ("pretrained", "round0", "step", "final"),
+        "pretrained, round0, step or final: with start.weights there is no random start",
+    )
     RULES: ClassVar[Rules] = Rules(
         forms={
             "linear.l2": lambda c: sorted(c.linear.l2),
-            "keep.trained": lambda c: "none" if c.keep.trained == "none" else "last",
+            "keep.trained": lambda c: c.keep.trained if c.searches or c.keep.trained == "none" else "last",
         },
         unused=(
             ("optim.*", lambda c: c.protocol == "linear"),
@@ -57,6 +61,8 @@ class DownstreamConfig(RunConfig):
             ("select", lambda c: c.protocol == "linear"),
             ("linear.*", lambda c: c.protocol == "full"),
             ("linear.folds", lambda c: len(c.linear.l2) == 1),
+            ("ticket.*", lambda c: c.searches),
+            *((name, lambda c: not c.searches) for name in ("prune.*", "rewind.*", "start.head", "start.train")),
         ),
     )
 
@@ -66,14 +72,32 @@ class DownstreamConfig(RunConfig):
     )
     select: Literal["last", "best"] = option("last", "full: the last epoch, or the best one on validation labels")
     ticket: TicketConfig = option(TicketConfig, "which ticket, as what")
-    start: StartConfig = option(StartConfig, "weights of control mask_only, or of a dense run without a ticket")
+    start: SearchStartConfig = option(
+        SearchStartConfig, "weights of control mask_only, of a dense run without a ticket, or of round 0 of a search"
+    )
     linear: LinearConfig = option(LinearConfig, "the linear head")
     augment: AugmentConfig = option(AugmentConfig, "full: how training images are varied")
     evaluation: EvaluationConfig = option(EvaluationConfig, "what the result is measured on")
     keep: KeepConfig = option(KeepConfig, "what stays on disk: none, or the trained network (last, all)")
 
+    @property
+    def searches(self) -> bool:
+        """Whether tickets are found on the task itself instead of one being transferred to it."""
+        return self.prune.rounds > 0
+
+    @property
+    def rewind_point(self) -> str:
+        """As every search's, but that fresh weights are rewound to their initialisation (Frankle and Carbin 2019)."""
+        return self.rewind.to or ("init" if self.start.weights is None else "pretrained")
+
+    @property
+    def trains_round_0(self) -> bool:
+        """As every search's, but that given weights, which were trained on something else, are trained on the task."""
+        return self.start.train is not False
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_search() if self.searches else self._check_transfer()
         if self.protocol == "full" and self.select == "best" and self.data.labels is not None:
             require(
                 self.data.validation_labels > 0,
@@ -83,3 +107,31 @@ class DownstreamConfig(RunConfig):
             )
         if self.evaluation.split == "validation":
             require(self.select == "last", "select", self.select, "last where validation is what the result is measured on")
+
+    def _check_search(self) -> None:
+        """Refuse what a search on the task cannot be combined with.
+
+        Raises:
+            InputError: names the option.
+        """
+        full = "full with prune.rounds: tickets are found by training every weight"
+        require(self.protocol == "full", "protocol", self.protocol, full)
+        for item in fields(TicketConfig):
+            got, unset = getattr(self.ticket, item.name), getattr(TicketConfig(), item.name)
+            expected = f"{unset or 'null'} with prune.rounds: a search goes on inside the ticket that start.weights names, if any"
+            require(got == unset, f"ticket.{item.name}", got, expected)
+        schedule = "true with rewind.to step, whose schedule is that of round 0"
+        require(self.rewind.to != "step" or self.trains_round_0, "start.train", self.start.train, schedule)
+
+    def _check_transfer(self) -> None:
+        """Refuse what only a search reads.
+
+        Raises:
+            InputError: names the option.
+        """
+        for name, got in {
+            "rewind.to": self.rewind.to,
+            "start.head": self.start.head,
+            "start.train": self.start.train,
+        }.items():
+            require(got is None, name, got, "null without prune.rounds: only a search for tickets has rounds")

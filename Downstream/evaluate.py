@@ -18,10 +18,11 @@ from common.data.datasets import Dataset, open_data
 from common.errors import InputError
 from common.files import sha256_file
 from common.metrics.knn import knn_accuracy
-from common.models.heads import Network, linear_head
+from common.models.heads import Network
 from common.tickets.rewind import restore_
+from common.tickets.ticket import load_ticket
 from common.tickets.trained import TRAINED, recorded_sha256
-from common.tickets.weights_file import read_weights
+from common.tickets.weights_file import NetworkState, read_weights
 from common.training.device import choose_device, threads
 from common.training.evaluation import Subject, as_ticket, read_subject, start_subject_, write_evaluation
 from common.training.frozen import features_of
@@ -32,7 +33,7 @@ from common.training.results import Outcome
 from Downstream.config import DownstreamConfig
 from Downstream.labels import labelled_images
 from Downstream.task import classify
-from Downstream.transfer import fresh_backbone
+from Downstream.transfer import fresh_backbone, fresh_head
 
 
 def evaluate_on_target(invocation: Invocation, what: str) -> None:
@@ -47,7 +48,7 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
     run = read_run(path) if path.is_dir() else None
     own = run if run is not None and run.folder == invocation.folder else None
     if own is not None:
-        request, subject = request_of(own, invocation), _network_of(own)
+        request, subject = request_of(own, invocation), read_subject(path, own) if _found(own) else _network_of(own)
     else:
         subject = read_subject(path, run)
         request = _request(invocation, subject)
@@ -58,7 +59,7 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
         dataset = open_data(config.data)
         if own is not None:
             check_images(own, describe_data(dataset))
-            outcome = _own_run(own, config, dataset, device)
+            outcome = _own_run(own, _state_of(own, subject), config, dataset, device)
         else:
             outcome = _by_neighbours(subject, config, dataset, device)
         write_evaluation(request, subject, outcome, device, seconds=time.monotonic() - started)
@@ -98,12 +99,35 @@ def _require_alone(given: Any, name: str, path: Path) -> None:
         raise InputError(f"--{name} names {given[name]}, --evaluate {path}; one is judged at a time, leave --{name} out")
 
 
-def _own_run(run: RecordedRun, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
+def _found(run: RecordedRun) -> bool:
+    """Say whether a run was a search on the task, whose networks lie beside its tickets."""
+    return run.result.get("protocol") == "imp"
+
+
+def _state_of(run: RecordedRun, subject: Subject) -> NetworkState:
+    """Return the network that a run's result was measured on: of a search, that of its last round.
+
+    Raises:
+        InputError: it was not kept.
+    """
+    if not _found(run):
+        file = run.path / TRAINED
+        return read_weights(file, recorded_sha256(run.path / "result.json", file), named_by="the run's result").state
+    if "selected_epoch" in (run.result.get("details") or {}):
+        raise InputError(
+            f"--evaluate: {run.path} was measured on the best epoch of its last round (select best), and a search keeps the last "
+            f"one; judge the ticket's weights with --evaluate {subject.ticket}"
+        )
+    return load_ticket(subject.ticket).trained_weights() if subject.ticket is not None else NetworkState({}, {})
+
+
+def _own_run(
+    run: RecordedRun, state: NetworkState, config: DownstreamConfig, dataset: Dataset, device: torch.device
+) -> Outcome:
     """Judge a finished run's trained network on the split that its result was measured on."""
-    file, split = run.path / TRAINED, config.evaluation.split
-    state = read_weights(file, recorded_sha256(run.path / "result.json", file), named_by="the run's result").state
+    split = config.evaluation.split
     backbone = fresh_backbone(config, dataset)
-    network = Network(backbone, linear_head(int(backbone.num_features), len(dataset.classes), seed=config.seed.task))
+    network = Network(backbone, fresh_head(backbone, dataset, config.seed.task))
     restore_(network, state.joined())
     network.to(device)
     metrics = {f"{split}/{name}": value for name, value in classify(network, dataset.split(split), dataset, device).items()}

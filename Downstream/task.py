@@ -58,10 +58,18 @@ class ClassificationTask(NetworkTask):
         return {"total": functional.cross_entropy(self.forward(images), labels)}
 
     def evaluate(self, split: str) -> dict[str, float]:
-        """Return top-1 and mean per-class accuracy on a split of the target."""
-        return classify(self.network, self.dataset.split(split), self.dataset, self.device)
+        """Return top-1 and mean per-class accuracy on a split of the target: of the best network, if the recipe selects it.
 
-    def choose(self, done: int) -> None:
+        The network stays the last one, whose weights are ranked, as in the search of Chen et al. 2021.
+        """
+        last = capture(self.network) if self._best else {}
+        self.take_best()
+        measured = classify(self.network, self.dataset.split(split), self.dataset, self.device)
+        if last:
+            restore_(self.network, last)
+        return measured
+
+    def at_step(self, done: int) -> None:
         """At the end of an epoch, remember the network if it is better on the labels that choose than every one before."""
         if self.config.select != "best" or self.choosing is None or done % self.steps_per_epoch:
             return
@@ -69,11 +77,19 @@ class ClassificationTask(NetworkTask):
         if value > self._best.get("value", -1.0):
             self._best = {"value": value, "step": done, "network": capture(self.network)}
 
-    def take_best(self) -> dict[str, float]:
-        """Bring back the best network, if the recipe selects it; return what was chosen."""
+    def take_best(self) -> None:
+        """Bring back the best network, if the recipe selects it."""
+        if self._best:
+            restore_(self.network, self._best["network"])
+
+    def rewound(self) -> None:
+        """A round begins: no epoch of it is the best yet."""
+        self._best = {}
+
+    def details(self) -> dict[str, float]:
+        """Return the epoch that was chosen, if the recipe selects one."""
         if not self._best:
             return {}
-        restore_(self.network, self._best["network"])
         return {"selected_epoch": self._best["step"] / self.steps_per_epoch, "selected_value": self._best["value"]}
 
     def state_dict(self) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ def transfer(invocation: Invocation) -> None:
             return
         started = time.monotonic()
         arm = build_arm(config, device)
-        task = _full_task(arm) if config.protocol == "full" else None
+        task = full_task(config, arm.backbone, arm.dataset, arm.labelled, device) if config.protocol == "full" else None
         with open_run(invocation, device, describe_data(arm.dataset)) as run:
             if run is None:
                 return
@@ -80,10 +80,7 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     Raises:
         InputError: bad input of any kind; see `common.training.transfer.start_`.
     """
-    dataset = open_data(config.data)
-    labelled = labelled_images(dataset, config.data, config.seed.task)
-    if len(dataset.classes) < 2:
-        raise InputError(f"data.name: {dataset.name} has one class, expected at least 2 to tell apart")
+    dataset, labelled = open_target(config)
     chooses_by_folds = config.protocol == "linear" and len(config.linear.l2) > 1 and chooser(labelled, config) is None
     check_labels(labelled, len(dataset.classes), config.linear.folds if chooses_by_folds else 1)
     backbone = fresh_backbone(config, dataset)
@@ -102,13 +99,32 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     return Arm(config, dataset, labelled, backbone, start, device)
 
 
+def open_target(config: DownstreamConfig) -> tuple[Dataset, Labelled]:
+    """Load the target, and choose the images whose labels may be used.
+
+    Raises:
+        InputError: an unknown set, a root that is not there, fewer than two classes, or more labels than there are.
+    """
+    dataset = open_data(config.data)
+    labelled = labelled_images(dataset, config.data, config.seed.task)
+    if len(dataset.classes) < 2:
+        raise InputError(f"data.name: {dataset.name} has one class, expected at least 2 to tell apart")
+    return dataset, labelled
+
+
 def chooser(labelled: Labelled, config: DownstreamConfig) -> Images | FileImages | None:
     """Return the images whose labels choose among L2 strengths; None where folds of the training labels do."""
     return labelled.validation if config.evaluation.split == "test" else None
 
 
-def fresh_backbone(config: DownstreamConfig, dataset: Dataset) -> nn.Module:
-    """Build the backbone with fresh random weights of the task's seed.
+def fresh_backbone(config: DownstreamConfig, dataset: Dataset, *, seed: int | None = None, stream: str = "fresh") -> nn.Module:
+    """Build the backbone with fresh random weights.
+
+    Args:
+        config: which backbone.
+        dataset: the target.
+        seed: of the weights; None: the task's.
+        stream: of the draws; see `build_backbone`.
 
     Raises:
         InputError: unknown backbone or stem.
@@ -117,8 +133,8 @@ def fresh_backbone(config: DownstreamConfig, dataset: Dataset) -> nn.Module:
         config.model.name,
         stem=config.model.stem,
         in_chans=dataset.input.channels,
-        seed=config.seed.task,
-        stream="fresh",
+        seed=config.seed.task if seed is None else seed,
+        stream=stream,
         size=dataset.input.size,
         patch=config.model.patch,
     )
@@ -147,12 +163,18 @@ def _features(arm: Arm, images: Images | FileImages) -> torch.Tensor:
     return features_of(arm.backbone, images, arm.dataset.input, arm.device)
 
 
-def _full_task(arm: Arm) -> ClassificationTask:
-    """Put a fresh linear head on the backbone and make the task."""
-    config = arm.config
-    head = linear_head(int(arm.backbone.num_features), len(arm.dataset.classes), seed=config.seed.task)
-    network = Network(arm.backbone, head.to(arm.device))
-    task = ClassificationTask(config, network, arm.dataset, arm.labelled, arm.device, config.seed.task)
+def fresh_head(backbone: nn.Module, dataset: Dataset, seed: int) -> nn.Linear:
+    """Return a linear head of the task's seed for the classes of the target."""
+    features: Any = backbone.num_features
+    return linear_head(int(features), len(dataset.classes), seed=seed)
+
+
+def full_task(
+    config: DownstreamConfig, backbone: nn.Module, dataset: Dataset, labelled: Labelled, device: torch.device
+) -> ClassificationTask:
+    """Put a fresh linear head of the task's seed on a backbone, which is on the device, and make the task."""
+    network = Network(backbone, fresh_head(backbone, dataset, config.seed.task).to(device))
+    task = ClassificationTask(config, network, dataset, labelled, device, config.seed.task)
     check_durations(config, task.steps_per_epoch)
     return task
 
@@ -174,11 +196,11 @@ def _full(arm: Arm, task: ClassificationTask, run: Run, resumed: Checkpoint | No
                 log=log,
                 progress=progress,
                 resumed=resumed,
-                at_step=task.choose,
             )
     finally:
         log.close()
-    return task.network, dict(task.take_best())
+    task.take_best()
+    return task.network, task.details()
 
 
 def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *, seconds: float) -> None:

@@ -45,14 +45,14 @@ class EarlyBird:
     bound: float
     window: int
     distances: list[float] = field(default_factory=list)
-    _last_N: Tensor | None = field(default=None, repr=False)
+    _last: Tensor | None = field(default=None, repr=False)
 
     def see(self, mask: Mask) -> None:
         """Take an epoch's mask."""
         flat_N = mask.flat()
-        if self._last_N is not None:
-            self.distances.append(_distance(self._last_N, flat_N))
-        self._last_N = flat_N
+        if self._last is not None:
+            self.distances.append(_distance(self._last, flat_N))
+        self._last = flat_N
 
     @property
     def has_settled(self) -> bool:
@@ -61,10 +61,10 @@ class EarlyBird:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs: the distances, and the last mask with its bits packed."""
-        last = {} if self._last_N is None else {"size": self._last_N.numel(), "last": pack_bits(self._last_N)}
+        last = {} if self._last is None else {"size": self._last.numel(), "last": pack_bits(self._last)}
         return {"distances": list(self.distances), **last}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         self.distances = list(state["distances"])
-        self._last_N = unpack_bits(torch.as_tensor(state["last"]), (state["size"],)) if "last" in state else None
+        self._last = unpack_bits(torch.as_tensor(state["last"]), (state["size"],)) if "last" in state else None

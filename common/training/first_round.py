@@ -44,9 +44,9 @@ class FirstRound:
 def first_round(task: Task, config: SearchConfig, ticket: Ticket | None = None) -> FirstRound:
     """Return round 0 of a search.
 
-    Fresh weights are trained in it; those given to a pre-training objective were trained already and are not, unless `start.train`
-    says so; on a task they are. The weights of a ticket with a mask were rewound: where they are not trained inside that mask
-    first, the next mask would rank them as they were before. So they are, unless `start.train` is false.
+    Fresh weights are trained in it; those given to a pre-training objective were trained already and are not, unless
+    `start.train` says so; on a task they are. The weights of a ticket with a mask were rewound: where they are not trained inside
+    that mask first, the next mask would rank them as they were before. So they are, unless `start.train` is false.
 
     Args:
         task: what is trained.

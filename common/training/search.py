@@ -1,79 +1,34 @@
-"""The search: iterative magnitude pruning with rewinding, on any task."""
+"""The search: iterative magnitude pruning with rewinding, on a pre-training objective or on a task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from common.config import SearchConfig
-from common.durations import steps
 from common.errors import InputError, RunError
 from common.files import read_json
-from common.tickets.allocation import keep_global, keep_layerwise
 from common.tickets.early_bird import EarlyBird
 from common.tickets.hold import Hold
 from common.tickets.mask import Mask
 from common.tickets.rewind import capture, restore_
 from common.tickets.schedule import kept_counts
-from common.tickets.scope import Scope, find_scope
-from common.tickets.scores import magnitude, random
+from common.tickets.scope import find_scope
 from common.tickets.ticket import Ticket
 from common.tickets.weights_file import NetworkState, load_weights, save_weights
 from common.training.alarms import alarm_text
-from common.training.checkpoint import Checkpoint, load_checkpoint
+from common.training.checkpoint import load_checkpoint
 from common.training.distributed import broadcast, follow_first_, require_agreement, state_digest, world_size
 from common.training.first_round import FirstRound, first_round, round_steps
-from common.training.logs import Log, open_log
-from common.training.loop import Span
+from common.training.logs import open_log
 from common.training.progress import Progress
 from common.training.records import Records, Round, record_round
 from common.training.run import Run
+from common.training.search_state import Search, next_mask, of_network
 from common.training.span import Trained, check_durations, train_span
 from common.training.task import Task
-
-
-@dataclass
-class Search:
-    """One search in progress: what it works on, and the rewind point once it is known.
-
-    Attributes:
-        task: what is trained.
-        config: the run's configuration.
-        run: the run directory, locked.
-        records: what every result and ticket of this run says of task and data.
-        scope: the prunable tensors.
-        first: round 0, whose mask every other lies in.
-        log: metrics.
-        progress: steps done and time left.
-        resumed: the checkpoint that the run continues from.
-    """
-
-    task: Task
-    config: SearchConfig
-    run: Run
-    records: Records
-    scope: Scope
-    first: FirstRound
-    log: Log
-    progress: Progress
-    resumed: Checkpoint | None
-
-    @property
-    def rewind_step(self) -> int | None:
-        """The step of round 0 that is rewound to, where the rewind point is `step`."""
-        return steps(self.config.rewind.step, self.task.steps_per_epoch) if self.config.rewind.step else None
-
-    @property
-    def rewind_to(self) -> str:
-        """The rewind point."""
-        return self.config.rewind_point
-
-    def span(self, round_: int) -> Span:
-        """The steps of a round."""
-        return Span(round_, *round_steps(self.config, self.task.steps_per_epoch, round_, self.first))
 
 
 def check_search(task: Task, config: SearchConfig, ticket: Ticket | None = None) -> FirstRound:
@@ -174,11 +129,7 @@ def _begin(task: Task, config: SearchConfig, run: Run, records: Records, first: 
 
 def _on_network(s: Search, mask: Mask) -> None:
     """Zero what a mask of the backbone prunes."""
-    Hold(s.task.network.named_parameters(), _of_network(mask)).weights_()
-
-
-def _of_network(mask: Mask) -> Mask:
-    return Mask({f"backbone.{name}": kept for name, kept in mask.items()})
+    Hold(s.task.network.named_parameters(), of_network(mask)).weights_()
 
 
 def _is_resumed(s: Search, round_: int) -> bool:
@@ -193,25 +144,9 @@ def _prune(s: Search, mask: Mask, round_: int) -> Mask:
         RunError: the processes hold different weights or masks.
     """
     require_agreement(f"the weights at the end of round {round_ - 1}", state_digest(s.task.network) if world_size() > 1 else "")
-    found = Mask(broadcast(dict(_next_mask(s, mask, round_)) if s.run.writes else {}))
+    found = Mask(broadcast(dict(next_mask(s, mask, round_)) if s.run.writes else {}))
     require_agreement(f"the mask of round {round_}", found.digest())
     return found
-
-
-def _next_mask(s: Search, mask: Mask, round_: int) -> Mask:
-    """Rank by the parameters as they are now, after the last step, and keep what the round's count allows."""
-    prune = s.config.prune
-    parameters = s.scope.parameters(s.task.backbone)
-    if prune.score == "random":
-        scores = random(parameters, seed=s.records.seed, round=round_)
-    elif prune.schedule == "one_shot" and round_ > 1:  # the first mask ranks what ends round 0, as it is now
-        trained_densely = load_weights(s.run.path / "scores.safetensors").backbone
-        scores = magnitude({name: trained_densely[name] for name in s.scope.names})
-    else:
-        scores = magnitude(parameters)
-    if prune.allocation == "layerwise":
-        return keep_layerwise(scores, mask, s.first.kept_per_tensor(prune, round_))
-    return keep_global(scores, mask, s.first.kept(prune, round_))
 
 
 def _rewind_(s: Search, mask: Mask, round_: int) -> None:
@@ -221,7 +156,7 @@ def _rewind_(s: Search, mask: Mask, round_: int) -> None:
             save_weights(s.run.round_path(round_) / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
             _on_network(s, mask)
         else:
-            restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), _of_network(mask))
+            restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), of_network(mask))
     if s.rewind_to == "final":
         s.task.at_rewind_point()
     follow_first_(s.task.network)
@@ -265,7 +200,7 @@ def _train(s: Search, mask: Mask, round_: int, early_bird: EarlyBird | None) -> 
 def _watch(s: Search, mask: Mask, round_: int, early_bird: EarlyBird) -> None:
     """Show the early-bird criterion the mask that pruning now would leave; the first process draws it."""
     if s.run.writes:
-        early_bird.see(_next_mask(s, mask, round_ + 1))
+        early_bird.see(next_mask(s, mask, round_ + 1))
     early_bird.distances = broadcast(early_bird.distances)
 
 

@@ -103,8 +103,8 @@ def train_span(
         if done % every == 0 or done == span.last or ends:
             log.read()
             if run.writes:
-                position = {"round_": span.round, "step": done, "seconds": time.monotonic() - started}
-                save_checkpoint(run.checkpoint, task, optimizer, mask, early_bird, **position)
+                state = (task, optimizer, mask, early_bird)
+                save_checkpoint(run.checkpoint, *state, round_=span.round, step=done, seconds=time.monotonic() - started)
             run.mark(round=span.round, step=done)
         return ends
 

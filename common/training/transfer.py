@@ -18,9 +18,9 @@ from common.tickets.errors import TicketError
 from common.tickets.mask import Mask
 from common.tickets.ticket import Ticket, apply, load_ticket
 from common.tickets.weights_file import NetworkState
-from common.training.given_weights import fill_backbone_
+from common.training.given_weights import fill_backbone_, source_of
 
-LABELLED_OBJECTIVES = ("supervised",)
+LABELLED_OBJECTIVES = ("supervised", "classification")
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class Start:
         """Which search the ticket comes from."""
         if self.ticket is None:
             return None
-        origin = self.ticket.header["origin"]
-        return {key: origin[key] for key in ("folder", "recipe", "seed", "round")}
+        return source_of(self.ticket.header["origin"])
 
 
 def start_(
@@ -95,7 +94,7 @@ def start_(
             f"ticket.weights trained: expected control ticket or dense, got {name}, whose mask was never trained; use rewind"
         )
     mask = control_mask(ticket, name, seed)
-    flags, start = (*_flags(ticket, dataset), *_less_trained(ticket, name, config)), None
+    flags, start = (*source_flags(ticket.header["origin"], dataset), *_less_trained(ticket, name, config)), None
     if control.weights == FRESH:
         apply(ticket, mask, backbone, weights="none", stem=config.stem)
     elif control.weights == START:
@@ -147,13 +146,17 @@ def _fill_given(
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Fill the backbone with given weights, of a ticket the dense ones; return what is recorded of them, and flags."""
     start, flags = fill_backbone_(backbone, given, dataset.input, accept_mismatch=accept_mismatch, dense=True)
-    seen = _flags(start.ticket, dataset) if start.ticket is not None else ()
+    seen = source_flags(start.origin, dataset) if start.origin is not None else ()
     return start.facts, (*flags, *seen)
 
 
-def _flags(ticket: Ticket, dataset: Dataset) -> tuple[str, ...]:
-    """Flag a source that saw the target's classes: its labels (no verdict), or its images only."""
-    origin = ticket.header["origin"]
+def source_flags(origin: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+    """Flag a source that saw the target's classes: its labels (no verdict), or its images only.
+
+    Args:
+        origin: of a ticket; see `common.tickets.Description`.
+        dataset: the target.
+    """
     seen, target = (str(origin["data"]), origin["split"]), (dataset.name, dataset.split_hash)
     if _images_of(*seen) != _images_of(*target) or not _classes(seen[0]) & _classes(target[0]):
         return ()
