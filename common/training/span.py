@@ -10,7 +10,7 @@ from common.durations import steps
 from common.errors import InputError
 from common.tickets.hold import Hold
 from common.tickets.mask import Mask
-from common.training.checkpoint import Checkpoint, save_checkpoint
+from common.training.checkpoint import Checkpoint, require_finite, save_checkpoint
 from common.training.logs import Log
 from common.training.loop import Rules, Span, fit
 from common.training.optim import build_optimizer, build_schedule
@@ -63,7 +63,7 @@ def train_span(
         The seconds that the span's steps took, those of earlier attempts included as far as the checkpoint has them.
 
     Raises:
-        RunError: a loss or a weight is not finite; the last good checkpoint stays.
+        DivergenceError: a loss or a weight is not finite, which every process finds; the last good checkpoint stays.
         InputError: a checkpoint cannot be written, or a duration is ill-typed.
     """
     optimizer = build_optimizer(task.parameter_groups(), config.optim)
@@ -82,6 +82,8 @@ def train_span(
             if run.writes:
                 seconds = time.monotonic() - started
                 save_checkpoint(run.checkpoint, task, optimizer, mask, round_=span.round, step=done, seconds=seconds)
+            else:
+                require_finite(task.network.state_dict(), round_=span.round, step=done)
             run.mark(round=span.round, step=done)
 
     rules = Rules(config.train.accumulate, config.optim.clip, config.train.precision)
