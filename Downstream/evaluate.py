@@ -17,7 +17,6 @@ from common.cli import Invocation
 from common.data.datasets import Dataset, open_data
 from common.errors import InputError
 from common.files import sha256_file
-from common.metrics.knn import knn_accuracy
 from common.models.heads import Network
 from common.tickets.rewind import restore_
 from common.tickets.ticket import load_ticket
@@ -25,15 +24,16 @@ from common.tickets.trained import TRAINED, recorded_sha256
 from common.tickets.weights_file import NetworkState, read_weights
 from common.training.device import choose_device, threads
 from common.training.evaluation import Subject, as_ticket, read_subject, start_subject_, write_evaluation
-from common.training.frozen import features_of
 from common.training.precision import float32_products
 from common.training.pretraining import describe_data
 from common.training.recorded import RecordedRun, check_images, read_run, request_of
 from common.training.results import Outcome
 from Downstream.config import DownstreamConfig
+from Downstream.features import Features
 from Downstream.labels import labelled_images
+from Downstream.neighbours import KNN_METRIC, judge_by_neighbours
+from Downstream.target import fresh_backbone, fresh_head
 from Downstream.task import classify
-from Downstream.transfer import fresh_backbone, fresh_head
 
 
 def evaluate_on_target(invocation: Invocation, what: str) -> None:
@@ -68,6 +68,8 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
 def _network_of(run: RecordedRun) -> Subject:
     """Name the network that a finished run kept."""
     file = run.path / TRAINED
+    if run.result.get("protocol") == "knn":
+        raise InputError(f"--evaluate: {run.path} is of protocol knn, which trains no network; judge its ticket instead")
     if not file.exists():
         raise InputError(f"--evaluate: {file} is missing: the run kept no network; run it with keep.trained last")
     return Subject(run.path, None, run, sha256_file(file))
@@ -121,9 +123,7 @@ def _state_of(run: RecordedRun, subject: Subject) -> NetworkState:
     return load_ticket(subject.ticket).trained_weights() if subject.ticket is not None else NetworkState({}, {})
 
 
-def _own_run(
-    run: RecordedRun, state: NetworkState, config: DownstreamConfig, dataset: Dataset, device: torch.device
-) -> Outcome:
+def _own_run(run: RecordedRun, state: NetworkState, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
     """Judge a finished run's trained network on the split that its result was measured on."""
     split = config.evaluation.split
     backbone = fresh_backbone(config, dataset)
@@ -150,21 +150,15 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         given=config.start,
         accept_mismatch=config.data.accept_input_mismatch,
     )
-    bank, split = labelled_images(dataset, config.data, config.seed.task).train, config.evaluation.split
-    queries = dataset.split(split)
-    value = knn_accuracy(
-        features_of(backbone, queries, dataset.input, device),
-        queries.labels.to(device),
-        features_of(backbone, bank, dataset.input, device),
-        bank.labels.to(device),
-        k=config.evaluation.neighbours,
-    )
+    labelled, split = labelled_images(dataset, config.data, config.seed.task), config.evaluation.split
+    features = Features(backbone, dataset, device, engine=config.features.engine)
+    measured = judge_by_neighbours(features, dataset.split(split), labelled, config.evaluation.neighbours)
     return Outcome(
         task="classification",
         data=describe_data(dataset),
         split=split,
-        metric="knn_accuracy",
-        metrics={f"{split}/knn_accuracy": value},
+        metric=KNN_METRIC,
+        metrics={f"{split}/{name}": value for name, value in measured.items()},
         protocol="knn",
         density=start.density,
         control=start.control,
@@ -173,9 +167,10 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         source=start.source,
         flags=start.flags,
         details={
-            "labels": len(bank),
+            "labels": len(labelled.train),
             "neighbours": config.evaluation.neighbours,
             "norm_statistics": start.norm_statistics,
             "weights": config.ticket.weights if start.ticket else None,
+            "features_engine": features.engine,
         },
     )

@@ -24,7 +24,8 @@ from common.training.session import session
 from common.training.transfer import source_flags
 from Downstream.config import DownstreamConfig
 from Downstream.labels import Labelled, absence_flags, check_labels
-from Downstream.transfer import fresh_backbone, full_task, open_target
+from Downstream.target import fresh_backbone, fresh_head, open_target
+from Downstream.task import ClassificationTask
 
 OBJECTIVE = "classification"
 
@@ -44,11 +45,12 @@ def find_tickets(invocation: Invocation) -> None:
         if device is None:
             return
         dataset, labelled = open_target(config)
-        check_labels(labelled, len(dataset.classes), 1)
+        check_labels(labelled, len(dataset.classes), 1, balanced=config.data.labels is None or config.data.balanced)
         backbone = fresh_backbone(config, dataset, seed=ticket_seed(config), stream="init")
         start, flags = _fill(backbone, config, dataset)
-        task = full_task(config, backbone.to(device), dataset, labelled, device)
-        _take_head(task.network, start, dataset, config)
+        network = Network(backbone, fresh_head(backbone, dataset, config.seed.task))
+        _take_head(network, start, dataset, config)
+        task = ClassificationTask(config, network.to(device), dataset, labelled, device, config.seed.task)
         run_rounds(invocation, device, task, _records(config, backbone, dataset, labelled, start, flags), start)
 
 
@@ -100,5 +102,5 @@ def _records(
         parent=start.ticket.digest if start and start.ticket else None,
         start=start.facts if start else None,
         flags=(*flags, *absence_flags(dataset, split)),
-        details={"labels": labelled.count},
+        details={"labels": labelled.count, "classes_with_labels": labelled.classes},
     )

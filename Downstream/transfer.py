@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from common.cli import Invocation
-from common.data.datasets import Dataset, Images, open_data
+from common.data.datasets import Dataset, Images
 from common.data.file_images import FileImages
-from common.errors import InputError
-from common.models.backbones import build_backbone
 from common.models.features import reestimate_norm_statistics_
-from common.models.heads import Network, linear_head
 from common.tickets.rewind import capture
 from common.tickets.trained import TRAINED
 from common.tickets.weights_file import NetworkState, save_weights
-from common.training.checkpoint import Checkpoint, load_checkpoint
+from common.training.checkpoint import load_checkpoint
 from common.training.distributed import broadcast
-from common.training.frozen import features_of, normalised_batches
-from common.training.logs import open_log
-from common.training.loop import Span
+from common.training.frozen import normalised_batches
 from common.training.pretraining import describe_data
-from common.training.progress import Progress
 from common.training.results import Outcome, write_result
 from common.training.run import Run, open_run
 from common.training.session import session
-from common.training.span import check_durations, train_span
 from common.training.transfer import Start, start_
 from Downstream.config import DownstreamConfig
-from Downstream.labels import Labelled, absence_flags, check_labels, labelled_images
-from Downstream.linear import fit_linear, standardisation
-from Downstream.task import ClassificationTask, classify
+from Downstream.features import Features
+from Downstream.labels import Labelled, absence_flags, check_labels
+from Downstream.protocols import Judged, build_task, follow_protocol
+from Downstream.target import fresh_backbone, open_target
 
 
 @dataclass(frozen=True)
@@ -49,13 +42,25 @@ class Arm:
     start: Start
     device: torch.device
 
+    @functools.cached_property
+    def features(self) -> Features:
+        """Features of the frozen backbone."""
+        config = self.config
+        standardise = config.protocol == "linear" and config.linear.standardise
+        return Features(self.backbone, self.dataset, self.device, engine=config.features.engine, standardise=standardise)
+
+    @property
+    def chooser(self) -> Images | FileImages | None:
+        """The images whose labels choose among L2 strengths; None where folds of the training labels do."""
+        return chooser(self.labelled, self.config)
+
 
 def transfer(invocation: Invocation) -> None:
     """Run one transfer, or continue it, or say that it is done.
 
     Raises:
         InputError: bad input; nothing is written.
-        RunError: a loss is not finite.
+        DivergenceError: a loss or a weight is not finite.
     """
     config = invocation.config
     with session(invocation) as device:
@@ -63,15 +68,15 @@ def transfer(invocation: Invocation) -> None:
             return
         started = time.monotonic()
         arm = build_arm(config, device)
-        task = full_task(config, arm.backbone, arm.dataset, arm.labelled, device) if config.protocol == "full" else None
+        task = build_task(arm)
         with open_run(invocation, device, describe_data(arm.dataset)) as run:
             if run is None:
                 return
             resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes and task is not None else None)
-            network, details = _linear(arm) if task is None else _full(arm, task, run, resumed)
+            judged = follow_protocol(arm, task, run, resumed)
             if run.writes:
                 earlier = resumed.seconds if resumed is not None else 0.0
-                _finish(arm, run, network, details, seconds=earlier + time.monotonic() - started)
+                _finish(arm, run, judged, seconds=earlier + time.monotonic() - started)
 
 
 def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
@@ -81,8 +86,9 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
         InputError: bad input of any kind; see `common.training.transfer.start_`.
     """
     dataset, labelled = open_target(config)
-    chooses_by_folds = config.protocol == "linear" and len(config.linear.l2) > 1 and chooser(labelled, config) is None
-    check_labels(labelled, len(dataset.classes), config.linear.folds if chooses_by_folds else 1)
+    several = config.protocol == "linear" and config.linear.solver == "lbfgs" and len(config.linear.l2) > 1
+    at_least = config.linear.folds if several and chooser(labelled, config) is None else 1
+    check_labels(labelled, len(dataset.classes), at_least, balanced=config.data.labels is None or config.data.balanced)
     backbone = fresh_backbone(config, dataset)
     start = start_(
         backbone,
@@ -99,126 +105,25 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     return Arm(config, dataset, labelled, backbone, start, device)
 
 
-def open_target(config: DownstreamConfig) -> tuple[Dataset, Labelled]:
-    """Load the target, and choose the images whose labels may be used.
-
-    Raises:
-        InputError: an unknown set, a root that is not there, fewer than two classes, or more labels than there are.
-    """
-    dataset = open_data(config.data)
-    labelled = labelled_images(dataset, config.data, config.seed.task)
-    if len(dataset.classes) < 2:
-        raise InputError(f"data.name: {dataset.name} has one class, expected at least 2 to tell apart")
-    return dataset, labelled
-
-
 def chooser(labelled: Labelled, config: DownstreamConfig) -> Images | FileImages | None:
     """Return the images whose labels choose among L2 strengths; None where folds of the training labels do."""
     return labelled.validation if config.evaluation.split == "test" else None
 
 
-def fresh_backbone(config: DownstreamConfig, dataset: Dataset, *, seed: int | None = None, stream: str = "fresh") -> nn.Module:
-    """Build the backbone with fresh random weights.
-
-    Args:
-        config: which backbone.
-        dataset: the target.
-        seed: of the weights; None: the task's.
-        stream: of the draws; see `build_backbone`.
-
-    Raises:
-        InputError: unknown backbone or stem.
-    """
-    return build_backbone(
-        config.model.name,
-        stem=config.model.stem,
-        in_chans=dataset.input.channels,
-        seed=config.seed.task if seed is None else seed,
-        stream=stream,
-        size=dataset.input.size,
-        patch=config.model.patch,
-    )
-
-
-def _linear(arm: Arm) -> tuple[Network, dict[str, Any]]:
-    """Fit a linear head to the frozen backbone's features."""
-    config = arm.config
-    train = arm.labelled.train
-    chooses = chooser(arm.labelled, config)
-    fit = fit_linear(
-        _features(arm, train),
-        train.labels,
-        config.linear,
-        standard=standardisation(_features(arm, arm.dataset.train)),
-        num_classes=len(arm.dataset.classes),
-        seed=config.seed.task,
-        validation=(_features(arm, chooses), chooses.labels) if chooses is not None else None,
-        metric=arm.dataset.metric,
-    )
-    details = {"l2": fit.l2, "l2_scores": fit.scores, "converged": fit.converged}
-    return Network(arm.backbone, fit.head.to(arm.device)), details
-
-
-def _features(arm: Arm, images: Images | FileImages) -> torch.Tensor:
-    return features_of(arm.backbone, images, arm.dataset.input, arm.device)
-
-
-def fresh_head(backbone: nn.Module, dataset: Dataset, seed: int) -> nn.Linear:
-    """Return a linear head of the task's seed for the classes of the target."""
-    features: Any = backbone.num_features
-    return linear_head(int(features), len(dataset.classes), seed=seed)
-
-
-def full_task(
-    config: DownstreamConfig, backbone: nn.Module, dataset: Dataset, labelled: Labelled, device: torch.device
-) -> ClassificationTask:
-    """Put a fresh linear head of the task's seed on a backbone, which is on the device, and make the task."""
-    network = Network(backbone, fresh_head(backbone, dataset, config.seed.task).to(device))
-    task = ClassificationTask(config, network, dataset, labelled, device, config.seed.task)
-    check_durations(config, task.steps_per_epoch)
-    return task
-
-
-def _full(arm: Arm, task: ClassificationTask, run: Run, resumed: Checkpoint | None) -> tuple[Network, dict[str, Any]]:
-    """Train every kept weight and the head, the mask held."""
-    config = arm.config
-    task.prepare_(config.train)
-    last, done = config.train.epochs * task.steps_per_epoch, resumed.step if resumed else 0
-    log = open_log(run, (0, done))
-    try:
-        with Progress(run.name, last, done=done, show=config.log.progress and run.writes) as progress:
-            train_span(
-                task,
-                config,
-                run,
-                Span(0, 0, last),
-                arm.start.mask,
-                log=log,
-                progress=progress,
-                resumed=resumed,
-            )
-    finally:
-        log.close()
-    task.take_best()
-    return task.network, task.details()
-
-
-def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *, seconds: float) -> None:
+def _finish(arm: Arm, run: Run, judged: Judged, *, seconds: float) -> None:
     """Measure once, keep the network where asked, write the result, mark the run done."""
     config, split = arm.config, arm.config.evaluation.split
-    metrics = {
-        f"{split}/{name}": value for name, value in classify(network, arm.dataset.split(split), arm.dataset, arm.device).items()
-    }
+    metrics = {f"{split}/{name}": value for name, value in judged.measure(arm.dataset.split(split)).items()}
     kept = {}
-    if config.keep.trained != "none":
-        sha256 = save_weights(run.path / TRAINED, NetworkState.split(capture(network)))
+    if config.keep.trained != "none" and judged.network is not None:
+        sha256 = save_weights(run.path / TRAINED, NetworkState.split(capture(judged.network)))
         kept = {"trained": {"file": TRAINED, "sha256": sha256}}
     ticket = arm.start.ticket
     outcome = Outcome(
         task="classification",
         data=describe_data(arm.dataset),
         split=split,
-        metric=arm.dataset.metric,
+        metric=judged.metric,
         metrics=metrics,
         protocol=config.protocol,
         density=arm.start.density,
@@ -229,13 +134,14 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
         flags=(*arm.start.flags, *absence_flags(arm.dataset, split)),
         details={
             "labels": arm.labelled.count,
+            "classes_with_labels": arm.labelled.classes,
             "norm_statistics": arm.start.norm_statistics,
             "start": arm.start.given,
-            **details,
+            **judged.details,
             **kept,
         },
     )
     result = write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
     run.mark(status="done")
     run.checkpoint.unlink(missing_ok=True)
-    print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} {outcome.metric} {result['value']:.4f}")
+    print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} {judged.metric} {result['value']:.4f}")

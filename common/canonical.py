@@ -179,6 +179,7 @@ COMMON = Rules(
     unused=(
         ("data.validation_labels", lambda c: c.data.labels is None),
         ("data.metric", _has_own_metric),
+        ("data.balanced", lambda c: c.data.labels is None),
         ("optim.momentum", lambda c: c.optim.name == "adamw"),
         ("optim.nesterov", lambda c: c.optim.name != "sgd"),
         ("optim.betas", lambda c: c.optim.name != "adamw"),

@@ -54,17 +54,30 @@ class DataConfig:
 class LabelledDataConfig(DataConfig):
     """Which images, and how many of their labels may be used."""
 
-    labels: int | None = option(None, "labels in all, for training and for choosing; null: every label of train and validation")
-    validation_labels: int = option(0, "how many of data.labels choose the epoch instead of training")
+    labels: int | float | None = option(
+        None,
+        "labels in all, for training and for choosing: a number, or a fraction in (0, 1) of the training images; "
+        "null: every label of train and validation",
+    )
+    balanced: bool = option(
+        True, "data.labels are spread as evenly over the classes as they allow; false: every image is as likely as any other"
+    )
+    validation_labels: int = option(0, "how many of data.labels choose (epoch, learning rate, L2) instead of training")
     metric: Literal["own", "top1", "mean_per_class"] = option(
         "own", "what the target is judged and chosen by; own: the catalogue's for the data set (see --list)"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.labels is None or self.labels >= 1, "data.labels", self.labels, "a number of labels >= 1, or null")
+        is_fraction = isinstance(self.labels, float)
+        require(
+            self.labels is None or (0 < self.labels < 1 if is_fraction else self.labels >= 1),
+            "data.labels",
+            self.labels,
+            "a number of labels (an integer >= 1), a fraction in (0, 1), or null",
+        )
         require(self.validation_labels >= 0, "data.validation_labels", self.validation_labels, "a number of labels >= 0")
-        if self.labels is not None:
+        if self.labels is not None and not is_fraction:
             require(
                 self.validation_labels < self.labels,
                 "data.validation_labels",

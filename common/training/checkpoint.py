@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.errors import InputError, RunError
+from common.errors import DivergenceError, InputError
 from common.files import write_bytes
 from common.tickets.early_bird import EarlyBird
 from common.tickets.mask import Mask
@@ -67,15 +67,11 @@ def save_checkpoint(
     """Write a checkpoint atomically, over the last one; arguments as `Checkpoint` has them.
 
     Raises:
-        RunError: a weight is not finite; the last good checkpoint stays.
+        DivergenceError: a weight is not finite; the last good checkpoint stays.
         InputError: the folder cannot be written.
     """
     network = capture(task.network)
-    broken = [name for name, tensor in network.items() if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise RunError(
-            f"{broken[0]} is not finite after step {step} of round {round_}; lower optim.lr. The last good checkpoint is kept"
-        )
+    require_finite(network, round_=round_, step=step)
     buffer = io.BytesIO()
     content = {
         "format": FORMAT,
@@ -90,6 +86,19 @@ def save_checkpoint(
     }
     torch.save(content, buffer)
     write_bytes(path, buffer.getvalue())
+
+
+def require_finite(network: Mapping[str, Tensor], *, round_: int, step: int) -> None:
+    """Refuse to go on with a network that has diverged.
+
+    Raises:
+        DivergenceError: a weight is not finite; names it.
+    """
+    broken = [name for name, tensor in network.items() if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise DivergenceError(
+            f"{broken[0]} is not finite after step {step} of round {round_}; lower optim.lr. The last good checkpoint is kept"
+        )
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:

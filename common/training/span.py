@@ -14,7 +14,7 @@ from common.errors import InputError
 from common.tickets.early_bird import EarlyBird
 from common.tickets.hold import Hold
 from common.tickets.mask import Mask
-from common.training.checkpoint import Checkpoint, save_checkpoint
+from common.training.checkpoint import Checkpoint, require_finite, save_checkpoint
 from common.training.logs import Log
 from common.training.loop import Rules, Span, fit
 from common.training.optim import build_optimizer, build_schedule
@@ -82,7 +82,7 @@ def train_span(
         Where training ended, and the seconds that it took.
 
     Raises:
-        RunError: a loss or a weight is not finite; the last good checkpoint stays.
+        DivergenceError: a loss or a weight is not finite, which every process finds; the last good checkpoint stays.
         InputError: a checkpoint cannot be written, or a duration is ill-typed.
     """
     optimizer = build_optimizer(task.parameter_groups(), config.optim)
@@ -105,6 +105,8 @@ def train_span(
             if run.writes:
                 state = (task, optimizer, mask, early_bird)
                 save_checkpoint(run.checkpoint, *state, round_=span.round, step=done, seconds=time.monotonic() - started)
+            else:
+                require_finite(task.network.state_dict(), round_=span.round, step=done)
             run.mark(round=span.round, step=done)
         return ends
 

@@ -21,8 +21,9 @@ from common.config import DataConfig
 from common.data.datasets import Dataset, Images, load_data
 from common.tickets import CONTROLS, load_ticket
 from common.training.frozen import features_of
+from Downstream.features import standardisation
 from Downstream.labels import labelled_images
-from Downstream.linear import fit_linear, standardisation
+from Downstream.linear import fit_linear
 from Downstream.main import COMMAND, main
 from Downstream.transfer import build_arm
 
