@@ -73,8 +73,8 @@ def test_a_source_of_the_weights_that_saw_the_labels_is_marked(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data.input=unit"], "expects"),
-        (["--start.weights={run}"], "start.weights: cannot read"),
+        (["--data.input=half"], "expects"),
+        (["--start.weights={run}"], "is a directory; name a file, of a run a round's ticket.safetensors"),
         (["--start.weights=null"], "ticket.control mask_only needs start.weights"),
         (["--ticket.control=random"], "ticket.control random takes no start.weights"),
     ],
