@@ -89,7 +89,8 @@ def make_plan(study: Study, out: Path | str) -> Plan:
         InputError: a folder refuses runs; every reason is named once, with how many runs it concerns.
     """
     out = Path(out)
-    searches = _answered([_search_job(entry, seed, out) for entry in study.searches for seed in study.seeds])
+    asked = _answered([_search_job(entry, seed, out) for entry in study.searches for seed in study.seeds])
+    searches = _with_task_seeds(asked)
     found = {(job.entry, job.seed): job for job in searches}
     tasks = [job for entry in study.transfers for job in _transfer_jobs(entry, study, found, out)]
     tasks += [_floor_job(entry, seed, out) for entry in study.floors for seed in study.seeds]
@@ -99,6 +100,22 @@ def make_plan(study: Study, out: Path | str) -> Plan:
 def _search_job(entry: Search, seed: int, out: Path) -> Job:
     own = ["--prune.rounds", str(entry.rounds), "--seed.ticket", str(seed)]
     return Job(f"{entry.name}/seed{seed}", "search", entry.name, entry.folder, _argv(entry, own, out), seed)
+
+
+def _with_task_seeds(searches: Sequence[Job]) -> list[Job]:
+    """Give searches on a task their seed as the task's too: seed k has the labels and the order that transfers of seed k have.
+
+    A folder whose configuration has a group `ticket` is a task's; for a pre-training objective the task's seed has no meaning.
+
+    Raises:
+        InputError: a search of a task's folder without rounds, which finds no ticket.
+    """
+    on_task = [job for job in searches if "ticket" in (job.config or {})]
+    for job in on_task:
+        if job.argv[job.argv.index("--prune.rounds") + 1] == "0":
+            raise InputError(f"searches.{job.entry}: 0 rounds of {job.folder} find no ticket; give rounds, or make it a floor")
+    told = {job.id: job for job in _answered([replace(job, argv=(*job.argv, "--seed.task", str(job.seed))) for job in on_task])}
+    return [told.get(job.id, job) for job in searches]
 
 
 def _floor_job(entry: Entry, seed: int, out: Path) -> Job:
@@ -114,10 +131,14 @@ def _transfer_jobs(entry: Transfer, study: Study, found: Mapping[tuple[str, int]
                 search = found[entry.source, seed]
                 ticket = search.run / f"round_{round_:02d}" / "ticket.safetensors"
                 own = ["--ticket.file", str(ticket), "--ticket.control", control, "--seed.task", str(seed)]
+                other = found[entry.weights, seed] if entry.weights is not None and control == "mask_only" else None
+                if other is not None:
+                    own += ["--start.weights", str(other.run / "round_00" / "ticket.safetensors")]
+                needs = tuple(dict.fromkeys([search.id, *([other.id] if other is not None else [])]))
                 name = f"{entry.name}/{control}/round_{round_:02d}/seed{seed}"
                 source = {"folder": from_.folder, "recipe": from_.recipe, "seed": seed, "round": round_}
                 argv = _argv(entry, own, out)
-                jobs.append(Job(name, "transfer", entry.name, entry.folder, argv, seed, control, round_, source, (search.id,)))
+                jobs.append(Job(name, "transfer", entry.name, entry.folder, argv, seed, control, round_, source, needs))
     return jobs
 
 
