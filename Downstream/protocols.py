@@ -16,7 +16,7 @@ from common.training.span import check_durations
 from Downstream.features import Split
 from Downstream.head_task import HeadTask
 from Downstream.linear import fit_linear
-from Downstream.neighbours import KNN_METRIC, check_neighbours, judge_by_neighbours
+from Downstream.neighbours import KNN_METRICS, check_neighbours, judge_by_neighbours
 from Downstream.selecting import SelectingTask
 from Downstream.sweep import train_task
 from Downstream.target import fresh_head
@@ -90,7 +90,7 @@ def follow_protocol(arm: Arm, task: SelectingTask | None, run: Run, resumed: Che
         neighbours = config.evaluation.neighbours
         return Judged(
             None,
-            KNN_METRIC,
+            KNN_METRICS[arm.dataset.metric],
             lambda images: judge_by_neighbours(arm.features, images, arm.labelled, neighbours),
             {"neighbours": neighbours, **_engine(arm)},
         )
