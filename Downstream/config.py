@@ -208,3 +208,5 @@ class DownstreamConfig(SearchConfig):
             "start.train": self.start.train,
         }.items():
             require(got is None, name, got, "null without prune.rounds: only a search for tickets has rounds")
+        longer = "full with ticket.control dense_long, which is trained for longer; a frozen backbone is not trained"
+        require(self.ticket.control != "dense_long" or self.protocol == "full", "protocol", self.protocol, longer)

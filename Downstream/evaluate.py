@@ -28,6 +28,7 @@ from common.training.precision import float32_products
 from common.training.pretraining import describe_data
 from common.training.recorded import RecordedRun, check_images, read_run, request_of
 from common.training.results import Outcome
+from common.training.small_dense import width_of
 from Downstream.config import DownstreamConfig
 from Downstream.features import Features
 from Downstream.labels import labelled_images
@@ -126,7 +127,7 @@ def _state_of(run: RecordedRun, subject: Subject) -> NetworkState:
 def _own_run(run: RecordedRun, state: NetworkState, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
     """Judge a finished run's trained network on the split that its result was measured on."""
     split = config.evaluation.split
-    backbone = fresh_backbone(config, dataset)
+    backbone = fresh_backbone(config, dataset, width=width_of(run.result.get("details") or {}))
     network = Network(backbone, fresh_head(backbone, dataset, config.seed.task))
     restore_(network, state.joined())
     network.to(device)

@@ -11,8 +11,10 @@ from common.metrics.accuracy import accuracies
 from common.models.features import evaluating
 from common.models.heads import Network
 from common.training.checkpoint import Checkpoint
+from common.training.dense_long import lengthened
 from common.training.run import Run
 from common.training.span import check_durations
+from Downstream.config import DownstreamConfig
 from Downstream.features import Split
 from Downstream.head_task import HeadTask
 from Downstream.linear import fit_linear
@@ -98,11 +100,18 @@ def follow_protocol(arm: Arm, task: SelectingTask | None, run: Run, resumed: Che
         details = train_task(task, config, run, None, resumed)
         return _frozen(arm, Network(arm.backbone, task.folded_head().to(arm.device)), details)
     if task is not None:
-        details = train_task(task, config, run, arm.start.mask, resumed)
+        config = lengthened(config, arm.search_epochs, task.steps_per_epoch) if arm.search_epochs else config
+        details = {**train_task(task, config, run, arm.start.mask, resumed), **_epochs(arm, config)}
         return Judged(
             task.network, task.main_metric, lambda images: classify(task.network, images, arm.dataset, arm.device), details
         )
     return _by_lbfgs(arm)
+
+
+def _epochs(arm: Arm, config: DownstreamConfig) -> dict[str, float]:
+    """Return how long control dense_long was trained for, and how much of that it got for the ticket's search."""
+    is_long = arm.start.control == "dense_long"
+    return {"epochs": config.train.epochs, "search_epochs": arm.search_epochs} if is_long else {}
 
 
 def _by_lbfgs(arm: Arm) -> Judged:

@@ -27,7 +27,9 @@ def open_target(config: DownstreamConfig) -> tuple[Dataset, Labelled]:
     return dataset, labelled
 
 
-def fresh_backbone(config: DownstreamConfig, dataset: Dataset, *, seed: int | None = None, stream: str = "fresh") -> nn.Module:
+def fresh_backbone(
+    config: DownstreamConfig, dataset: Dataset, *, seed: int | None = None, stream: str = "fresh", width: float | None = None
+) -> nn.Module:
     """Build the backbone with fresh random weights.
 
     Args:
@@ -35,6 +37,7 @@ def fresh_backbone(config: DownstreamConfig, dataset: Dataset, *, seed: int | No
         dataset: the target.
         seed: of the weights; None: the task's.
         stream: of the draws; see `build_backbone`.
+        width: None: model.width.
 
     Raises:
         InputError: unknown backbone or stem.
@@ -47,6 +50,7 @@ def fresh_backbone(config: DownstreamConfig, dataset: Dataset, *, seed: int | No
         stream=stream,
         size=dataset.input.size,
         patch=config.model.patch,
+        width=config.model.width if width is None else width,
     )
 
 

@@ -14,15 +14,18 @@ from common.data.datasets import Dataset, Images
 from common.data.file_images import FileImages
 from common.models.features import reestimate_norm_statistics_
 from common.tickets.rewind import capture
+from common.tickets.ticket import load_ticket
 from common.tickets.trained import TRAINED
 from common.tickets.weights_file import NetworkState, save_weights
 from common.training.checkpoint import load_checkpoint
+from common.training.dense_long import search_epochs
 from common.training.distributed import broadcast
 from common.training.frozen import normalised_batches
 from common.training.pretraining import describe_data
 from common.training.results import Outcome, write_result
 from common.training.run import Run, open_run
 from common.training.session import session
+from common.training.small_dense import Narrower, narrower
 from common.training.transfer import Start, start_
 from Downstream.config import DownstreamConfig
 from Downstream.features import Features
@@ -33,7 +36,7 @@ from Downstream.target import fresh_backbone, open_target
 
 @dataclass(frozen=True)
 class Arm:
-    """All that a transfer works on."""
+    """All that a transfer works on; `search_epochs` is what control dense_long trains for beside the task's own epochs."""
 
     config: DownstreamConfig
     dataset: Dataset
@@ -41,6 +44,7 @@ class Arm:
     backbone: nn.Module
     start: Start
     device: torch.device
+    search_epochs: float = 0.0
 
     @functools.cached_property
     def features(self) -> Features:
@@ -89,7 +93,8 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     several = config.protocol == "linear" and config.linear.solver == "lbfgs" and len(config.linear.l2) > 1
     at_least = config.linear.folds if several and chooser(labelled, config) is None else 1
     check_labels(labelled, len(dataset.classes), at_least, balanced=config.data.labels is None or config.data.balanced)
-    backbone = fresh_backbone(config, dataset)
+    narrow = _narrower(config, dataset)
+    backbone = fresh_backbone(config, dataset, width=narrow.width if narrow else None)
     start = start_(
         backbone,
         config.ticket,
@@ -98,11 +103,20 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
         given=config.start,
         protocol=config.protocol,
         accept_mismatch=config.data.accept_input_mismatch,
+        narrower=narrow,
     )
     backbone.to(device)
     if start.norm_statistics == "reestimate":
         reestimate_norm_statistics_(backbone, normalised_batches(dataset.train, dataset.input, device, equal=True))
-    return Arm(config, dataset, labelled, backbone, start, device)
+    longer = search_epochs(start.ticket) if start.control == "dense_long" and start.ticket is not None else 0.0
+    return Arm(config, dataset, labelled, backbone, start, device, longer)
+
+
+def _narrower(config: DownstreamConfig, dataset: Dataset) -> Narrower | None:
+    """Return the network of control small_dense; None for every other arm."""
+    if config.ticket.file is None or config.ticket.control != "small_dense":
+        return None
+    return narrower(load_ticket(config.ticket.file), config.model, dataset.input, config.ticket.equal)
 
 
 def chooser(labelled: Labelled, config: DownstreamConfig) -> Images | FileImages | None:
@@ -137,6 +151,7 @@ def _finish(arm: Arm, run: Run, judged: Judged, *, seconds: float) -> None:
             "classes_with_labels": arm.labelled.classes,
             "norm_statistics": arm.start.norm_statistics,
             "start": arm.start.given,
+            **({"small_dense": arm.start.narrower.to_json()} if arm.start.narrower else {}),
             **judged.details,
             **kept,
         },

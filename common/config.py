@@ -95,8 +95,10 @@ class ModelConfig:
         "3x3", "3x3: stride 1, no max-pool (small images); 7x7: ImageNet's; native: the model's own"
     )
     patch: int | None = option(None, "side of a ViT's patches in pixels; null: the model's own")
+    width: float = option(1.0, "channels of a ResNet's stages, as a multiple of the model's own, in (0, 1]")
 
     def __post_init__(self) -> None:
+        require(0 < self.width <= 1, "model.width", self.width, "a multiple in (0, 1]")
         require(self.patch is None or self.patch >= 1, "model.patch", self.patch, "a side in pixels, >= 1, or null")
 
 
@@ -240,6 +242,9 @@ class TicketConfig:
     )
     stem: Literal["same", "fresh"] = option(
         "same", "fresh: keep this model's own random stem, which may then differ from the ticket's"
+    )
+    equal: Literal["parameters", "macs"] = option(
+        "parameters", "small_dense: what the narrower network has no more of than the ticket: prunable weights, or their products"
     )
 
     def arm(self, start_weights: str | None) -> str:

@@ -98,6 +98,7 @@ def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = 
         seed=seed,
         size=dataset.input.size,
         patch=config.model.patch,
+        width=config.model.width,
     )
     start: StartWeights | None = None
     flags: tuple[str, ...] = ()

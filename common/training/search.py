@@ -237,8 +237,9 @@ def _finish(s: Search, mask: Mask, round_: int, trained: Trained, early_bird: Ea
 
 
 def _details(s: Search, round_: int, trained: Trained, early_bird: EarlyBird | None) -> dict[str, Any]:
-    """Return the epochs that a round was trained for, and how the mask after it moved where that could end the round."""
-    details: dict[str, Any] = {"epochs": (trained.last - s.span(round_).first) / s.task.steps_per_epoch}
+    """Return where a round began, for how long it was trained, and how the mask after it moved where that could end it."""
+    first, an_epoch = s.span(round_).first, s.task.steps_per_epoch
+    details: dict[str, Any] = {"from_epoch": first / an_epoch, "epochs": (trained.last - first) / an_epoch}
     if early_bird is not None:
         details["early_bird"] = {"distances": early_bird.distances, "settled": early_bird.has_settled}
     return details

@@ -51,7 +51,7 @@ def test_the_best_epoch_is_chosen_by_the_data_sets_metric(metric: str, best: int
         with torch.no_grad():
             network.head.weight.copy_(torch.tensor([[0.0], [brightness]]).expand(2, 12))
             network.head.bias.copy_(torch.tensor([0.5, 0.0]))
-        task.choose(step * task.steps_per_epoch)
+        task.at_step(step * task.steps_per_epoch)
     assert task.take_best() == {"selected_epoch": best, "selected_value": pytest.approx(value)}
     assert task.evaluate("validation")[metric] == pytest.approx(value)
 
