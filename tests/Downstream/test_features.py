@@ -33,11 +33,20 @@ def test_each_split_is_extracted_once() -> None:
     assert torch.equal(first, features_of(backbone, data.test, data.input, torch.device("cpu")))
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime"])
+def needs(engine: str) -> None:
+    if engine == "onnxruntime":
+        pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+        pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "compacted"])
 def test_engines_compute_what_torch_does(engine: str) -> None:
-    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    needs(engine)
     data = load_data("digits:3-5")
     backbone = build_backbone("resnet_digits", seed=0)
+    with torch.no_grad():
+        backbone.layer2[0].conv1.weight[::2] = 0  # filters that a mask has emptied
+        backbone.layer3[0].conv2.weight[:, 5:30] = 0
     for module in backbone.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.running_mean, std=0.1)
@@ -45,15 +54,15 @@ def test_engines_compute_what_torch_does(engine: str) -> None:
     expected, ours = (Features(backbone, data, torch.device("cpu"), engine=name).of(data.test) for name in ("torch", engine))
     assert expected.abs().max() > 0.01
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
-    assert not any(module.training for module in build_backbone("resnet_digits").eval().modules())
+    assert all(module.training for module in backbone.modules()), "the backbone is left in the mode that it was in"
 
 
-@pytest.mark.parametrize("words", [("--protocol=knn",), ()], ids=["knn", "linear"])
-def test_the_engine_is_recorded_and_is_no_other_run(words: tuple[str, ...], run_task: Run) -> None:
-    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+@pytest.mark.parametrize(("words", "engine"), [((), "compacted"), (("--protocol=knn",), "onnxruntime")], ids=["linear", "knn"])
+def test_the_engine_is_recorded_and_is_no_other_run(words: tuple[str, ...], engine: str, run_task: Run) -> None:
+    needs(engine)
     run, result = run_task(*words)
-    other, again = run_task(*words, "--features.engine=onnxruntime", out="other")
-    assert (result["details"]["features_engine"], again["details"]["features_engine"]) == ("torch", "onnxruntime")
+    other, again = run_task(*words, f"--features.engine={engine}", out="other")
+    assert (result["details"]["features_engine"], again["details"]["features_engine"]) == ("torch", engine)
     assert run.parent.name == other.parent.name
     assert again["value"] == pytest.approx(result["value"], abs=0.02)
 

@@ -74,9 +74,10 @@ def test_identity_of_budgets() -> None:
     assert hashed("--data.labels=null") == hashed("--data.labels=null", "--data.balanced=false")
 
 
-@given(
-    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), seed=st.integers(0, 50), counts=st.tuples(st.integers(1, 60), st.integers(1, 60))
-)  # fmt: skip
+COUNTS = st.tuples(st.integers(1, 60), st.integers(1, 60))
+
+
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), seed=st.integers(0, 50), counts=COUNTS)
 def test_unbalanced_choices_are_nested_and_know_no_classes(labels: list[int], seed: int, counts: tuple[int, int]) -> None:
     labels_N = torch.tensor(labels)
     few, many = (min(count, len(labels)) for count in sorted(counts))
