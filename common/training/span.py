@@ -38,6 +38,9 @@ def check_durations(config: RunConfig, steps_per_epoch: int) -> None:
             raise InputError(f"{name}: {error}") from error
 
 
+_State = tuple[Task, torch.optim.Optimizer, Mask | None, EarlyBird | None]
+
+
 @dataclass(frozen=True)
 class Trained:
     """What the training of a span was.
@@ -102,17 +105,21 @@ def train_span(
         ends = _has_settled(early_bird)
         if done % every == 0 or done == span.last or ends:
             log.read()
-            if run.writes:
-                state = (task, optimizer, mask, early_bird)
-                save_checkpoint(run.checkpoint, *state, round_=span.round, step=done, seconds=time.monotonic() - started)
-            else:
-                require_finite(task.network.state_dict(), round_=span.round, step=done)
-            run.mark(round=span.round, step=done)
+            _save(run, (task, optimizer, mask, early_bird), span.round, done, seconds=time.monotonic() - started)
         return ends
 
     rules = Rules(config.train.accumulate, config.optim.clip, config.train.precision)
     fit(task, optimizer, schedule, span, log=log, rules=rules, hold=hold, after_step=after_step, progress=progress)
     return Trained(trained, time.monotonic() - started)
+
+
+def _save(run: Run, state: _State, round_: int, step: int, *, seconds: float) -> None:
+    """Save a checkpoint; a process that writes none looks at its weights all the same, so that all find what has diverged."""
+    if run.writes:
+        save_checkpoint(run.checkpoint, *state, round_=round_, step=step, seconds=seconds)
+    else:
+        require_finite(state[0].network.state_dict(), round_=round_, step=step)
+    run.mark(round=round_, step=step)
 
 
 def _has_settled(early_bird: EarlyBird | None) -> bool:
