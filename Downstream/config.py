@@ -77,6 +77,11 @@ class EvaluationConfig:
     split: Literal["test", "validation"] = option(
         "test", "test, touched once at the end; validation while a recipe is being made"
     )
+    head: Literal["auto", "ticket", "knn"] = option(
+        "auto",
+        "--evaluate of a ticket: ticket: with the head that it carries; knn: by neighbours; auto: with the head of an imported "
+        "ticket whose classes are as many as the data's, else by neighbours",
+    )
     neighbours: int = option(20, "k of the k-NN classifier of protocol knn, and of --evaluate for a ticket without a head, >= 1")
 
     def __post_init__(self) -> None:
@@ -120,6 +125,7 @@ class DownstreamConfig(SearchConfig):
             ("linear.folds", lambda c: c.linear.solver == "sgd" or len(c.linear.l2) == 1),
             ("ticket.*", lambda c: c.searches),
             *((name, lambda c: not c.searches) for name in ("prune.*", "rewind.*", "start.head", "start.train")),
+            ("evaluation.head", lambda c: c.evaluation.head != "ticket"),  # auto becomes one of the others in an evaluation
         ),
     )
 

@@ -1,7 +1,8 @@
 """`python -m Downstream --evaluate RUN|TICKET|FILE`: judge what exists on the target; nothing is trained.
 
-A Downstream run is judged by its own trained network. A search's run, a ticket or a file of weights has no head for the target,
-so its backbone is judged by k-NN among the labelled training images.
+A Downstream run is judged by its own trained network, and an imported ticket by the head that it carries where that fits the
+target (`Downstream.ticket_head`). A search's run, another ticket or a file of weights has no head for the target, so its backbone
+is judged by k-NN among the labelled training images.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from common.cli import Invocation
 from common.data.datasets import Dataset, open_data
@@ -35,6 +37,7 @@ from Downstream.labels import labelled_images
 from Downstream.neighbours import KNN_METRICS, judge_by_neighbours
 from Downstream.target import fresh_backbone, fresh_head
 from Downstream.task import classify
+from Downstream.ticket_head import find_head
 
 
 def evaluate_on_target(invocation: Invocation, what: str) -> None:
@@ -62,7 +65,10 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
             check_images(own, describe_data(dataset))
             outcome = _own_run(own, _state_of(own, subject), config, dataset, device)
         else:
-            outcome = _by_neighbours(subject, config, dataset, device)
+            head = find_head(subject, config, dataset)
+            evaluation = replace(config.evaluation, head="knn" if head is None else "ticket")
+            request = replace(request, config=replace(config, evaluation=evaluation))
+            outcome = _of_backbone(subject, request.config, dataset, device, head)
         write_evaluation(request, subject, outcome, device, seconds=time.monotonic() - started)
 
 
@@ -138,8 +144,10 @@ def _own_run(run: RecordedRun, state: NetworkState, config: DownstreamConfig, da
     return Outcome("classification", describe_data(dataset), split, dataset.metric, metrics, **kept)
 
 
-def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
-    """Judge a backbone by k-NN: the bank is the labelled training images, nothing is fitted."""
+def _of_backbone(
+    subject: Subject, config: DownstreamConfig, dataset: Dataset, device: torch.device, head: nn.Linear | None
+) -> Outcome:
+    """Judge a backbone by a head, or without one by k-NN: the bank is the labelled training images, nothing is fitted."""
     backbone = fresh_backbone(config, dataset)
     start = start_subject_(
         subject,
@@ -151,16 +159,26 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         given=config.start,
         accept_mismatch=config.data.accept_input_mismatch,
     )
-    labelled, split = labelled_images(dataset, config.data, config.seed.task), config.evaluation.split
-    features = Features(backbone, dataset, device, engine=config.features.engine)
-    measured = judge_by_neighbours(features, dataset.split(split), labelled, config.evaluation.neighbours)
+    split = config.evaluation.split
+    if head is None:
+        labelled = labelled_images(dataset, config.data, config.seed.task)
+        features = Features(backbone, dataset, device, engine=config.features.engine)
+        measured = judge_by_neighbours(features, dataset.split(split), labelled, config.evaluation.neighbours)
+        details = {
+            "labels": len(labelled.train),
+            "neighbours": config.evaluation.neighbours,
+            "features_engine": features.engine,
+        }
+    else:
+        network = Network(backbone, head.to(device))
+        measured, details = classify(network, dataset.split(split), dataset, device), {"head": "ticket"}
     return Outcome(
         task="classification",
         data=describe_data(dataset),
         split=split,
-        metric=KNN_METRICS[dataset.metric],
+        metric=KNN_METRICS[dataset.metric] if head is None else dataset.metric,
         metrics={f"{split}/{name}": value for name, value in measured.items()},
-        protocol="knn",
+        protocol="knn" if head is None else "head",
         density=start.density,
         control=start.control,
         ticket=start.ticket.digest if start.ticket else None,
@@ -168,10 +186,8 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         source=start.source,
         flags=start.flags,
         details={
-            "labels": len(labelled.train),
-            "neighbours": config.evaluation.neighbours,
+            **details,
             "norm_statistics": start.norm_statistics,
             "weights": config.ticket.weights if start.ticket else None,
-            "features_engine": features.engine,
         },
     )
