@@ -1,0 +1,1 @@
+"""Tickets exchanged with other tools: importers of their files, exports, costs, compaction, sharing."""
