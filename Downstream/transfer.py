@@ -121,6 +121,7 @@ def fresh_backbone(config: DownstreamConfig, dataset: Dataset) -> nn.Module:
         stream="fresh",
         size=dataset.input.size,
         patch=config.model.patch,
+        variant=config.model.variant,
     )
 
 

@@ -173,6 +173,7 @@ COMMON = Rules(
         "ticket.norm_statistics": lambda c: c.ticket.statistics(getattr(c, "protocol", "full")),
     },
     unused=(
+        ("model.variant", lambda c: c.model.variant is None),  # younger than runs that have no such field
         ("data.validation_labels", lambda c: c.data.labels is None),
         ("optim.momentum", lambda c: c.optim.name == "adamw"),
         ("optim.nesterov", lambda c: c.optim.name != "sgd"),

@@ -79,6 +79,11 @@ class ModelConfig:
         "3x3", "3x3: stride 1, no max-pool (small images); 7x7: ImageNet's; native: the model's own"
     )
     patch: int | None = option(None, "side of a ViT's patches in pixels; null: the model's own")
+    variant: Literal["tf_same", "relu"] | None = option(
+        None,
+        "another network under the same names, for published weights: tf_same (ResNets of RigL: TensorFlow's max-pool), "
+        "relu (MobileNetV1 of Distiller, STR and AC/DC); null: the model's own",
+    )
 
     def __post_init__(self) -> None:
         require(self.patch is None or self.patch >= 1, "model.patch", self.patch, "a side in pixels, >= 1, or null")

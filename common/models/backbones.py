@@ -13,6 +13,7 @@ from common.errors import InputError
 from common.models.features import evaluating
 from common.models.names import OWN
 from common.models.resnet import SmallResNet
+from common.models.variants import VARIANTS, make_variant_
 from common.randomness import seeded
 
 DIGITS_WIDTHS = (16, 24, 40, 64)
@@ -40,6 +41,7 @@ def build_backbone(
     stream: str = "init",
     size: int | None = None,
     patch: int | None = None,
+    variant: str | None = None,
 ) -> nn.Module:
     """Build a backbone with fresh random weights.
 
@@ -52,17 +54,22 @@ def build_backbone(
             `reinit` with the search's seed would be the search's own initialisation.
         size: side of the images in pixels; needed by `pixels` and by timm models of one image size (ViTs, Swin, MLP-Mixers).
         patch: side of a ViT's patches in pixels; None: the model's own.
+        variant: a name of `common.models.variants`, another network under the same names of weights; None: the model's own.
 
     Returns:
         A module that maps float images (N, in_chans, H, W) to pooled features (N, num_features), with attributes `num_features`
-        and `arch` ({"name", "stem", "in_chans", "variant"}; the variant is "patch4" where `patch` is 4, else None).
+        and `arch` ({"name", "stem", "in_chans", "variant"}; the variant is "patch4" where `patch` is 4, else
+        `variant`).
 
     Raises:
-        InputError: unknown name, or a stem, size or patch that the model cannot have.
+        InputError: unknown name, or a stem, size, patch or variant that the model cannot have.
     """
     with seeded(seed, stream):
         backbone, own_stem = _build(name, stem, in_chans, size, patch)
-    variant = None if patch is None else f"{_PATCH}{patch}"
+    if variant is not None:
+        make_variant_(backbone, name, variant)  # none is for models with patches
+    elif patch is not None:
+        variant = f"{_PATCH}{patch}"
     backbone.arch = {"name": name, "stem": own_stem, "in_chans": in_chans, "variant": variant}  # type: ignore[assignment]
     return backbone
 
@@ -74,9 +81,10 @@ def rebuild_backbone(arch: Mapping[str, Any], *, seed: int, stream: str, size: i
         InputError: as `build_backbone`, or a variant that a name does not tell how to build.
     """
     variant = arch["variant"]
-    patch = None if variant is None else str(variant).removeprefix(_PATCH)
+    patch = None if variant is None or variant in VARIANTS else str(variant).removeprefix(_PATCH)
     if patch is not None and not patch.isdecimal():
-        raise InputError(f"{arch['name']} (variant {variant}) cannot be built anew; expected no variant, or {_PATCH}N")
+        expected = f"no variant, {', '.join(VARIANTS)}, or {_PATCH}N"
+        raise InputError(f"{arch['name']} (variant {variant}) cannot be built anew; expected {expected}")
     return build_backbone(
         arch["name"],
         stem=arch["stem"],
@@ -85,6 +93,7 @@ def rebuild_backbone(arch: Mapping[str, Any], *, seed: int, stream: str, size: i
         stream=stream,
         size=size,
         patch=None if patch is None else int(patch),
+        variant=variant if patch is None else None,
     )
 
 

@@ -110,6 +110,7 @@ def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = 
         seed=seed,
         size=dataset.input.size,
         patch=config.model.patch,
+        variant=config.model.variant,
     )
     start: StartWeights | None = None
     flags: tuple[str, ...] = ()
