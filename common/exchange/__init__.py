@@ -1,1 +1,1 @@
-"""Tickets exchanged with other tools: importers of their files, exports, costs, compaction, sharing."""
+"""Exchange with the rest of the field: other systems' sparse checkpoints in, tickets out."""
