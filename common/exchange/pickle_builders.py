@@ -17,6 +17,7 @@ from torch import Tensor
 
 from common.exchange.pickle_arrays import array_builders, bytes_of
 from common.exchange.pickle_machine import Allowance, Inert, Known, PickleError, are_counts, checked_key, fill
+from common.models.layouts.tensor_memory import span_of
 
 Builder = Callable[[tuple[Any, ...]], Any]
 
@@ -90,18 +91,18 @@ class Builders:
     def _tensor(self, arguments: tuple[Any, ...]) -> Tensor:
         """Build the view of a storage: (storage, offset, size, stride, ...).
 
-        It must fill the memory that it spans: masks whose elements overlap or leave gaps are not what a checkpoint holds.
+        Every element must have a place of its own: else a few bytes could claim to be many.
         """
         storage, offset, size, stride = arguments[:4] if len(arguments) >= 4 else (None,) * 4
         if not isinstance(storage, Storage) or not are_counts(size) or not are_counts(stride) or not are_counts((offset,)):
             raise PickleError("its tensors are damaged (no storage, or sizes that are no numbers)")
-        if len(size) != len(stride) or len(size) > 16 or not _is_dense(size, stride):
-            raise PickleError(f"a tensor of size {size[:6]} and strides {stride[:6]} overlaps itself or leaves gaps")
-        numel = prod(size)
-        self._allowance.spend_bytes(numel * storage.dtype.itemsize)
-        if offset + numel > storage.numel:
+        span = span_of(size, stride) if len(size) == len(stride) <= 16 else None
+        if span is None:
+            raise PickleError(f"a tensor of size {size[:6]} and strides {stride[:6]} shares places among its elements")
+        if offset + span > storage.numel:
             raise PickleError(f"a tensor of size {size[:6]} claims more than its storage holds")
-        if numel == 0:
+        self._allowance.spend_bytes(prod(size) * storage.dtype.itemsize)
+        if not span:
             return torch.empty(size, dtype=storage.dtype)
         return torch.frombuffer(storage.content, dtype=storage.dtype).as_strided(size, stride, offset)
 
@@ -140,16 +141,6 @@ def dtype_of(kind: Any) -> torch.dtype:
     if isinstance(kind, Known) and kind.name.removeprefix("torch.") in STORAGE_DTYPES:
         return STORAGE_DTYPES[kind.name.removeprefix("torch.")]
     raise PickleError(f"its tensors are of a kind that is not read ({kind.name if isinstance(kind, Inert) else 'no class'})")
-
-
-def _is_dense(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Say whether every element has a place of its own and no place between them is free; any order of dimensions."""
-    expected = 1
-    for step, length in sorted((step, length) for step, length in zip(stride, size, strict=True) if length != 1):
-        if step != expected and prod(size):
-            return False
-        expected *= length
-    return True
 
 
 def _storage_class(arguments: tuple[Any, ...]) -> Any:

@@ -1,8 +1,8 @@
 """Old checkpoints that hold more than tensors, read without running anything in them.
 
 `torch.load(weights_only=True)` refuses files whose pickles name other classes (an optimizer, a config object, a pruner). This
-reader takes three containers apart by itself: torch's zip archives (since 1.6), torch's older stream of pickles and storages, and
-plain pickles. Foreign objects become inert placeholders (`common.exchange.pickle_machine`), tensors are views of the file's bytes.
+reader takes three containers apart by itself: torch's zip archives (since 1.6), torch's older stream of pickles and storages,
+and plain pickles. Foreign objects become inert placeholders (`common.exchange.pickle_machine`), tensors are views of the bytes.
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ def _read_archive(content: bytes, table: dict[str, Callable[[tuple[Any, ...]], A
         raise PickleError(f"its zip archive is damaged ({' '.join(str(error).split())[:100]})") from error
 
 
-def _read_entries(
-    archive: zipfile.ZipFile, table: dict[str, Callable[[tuple[Any, ...]], Any]], allowance: Allowance
-) -> Any:
+def _read_entries(archive: zipfile.ZipFile, table: dict[str, Callable[[tuple[Any, ...]], Any]], allowance: Allowance) -> Any:
     names = [entry.filename for entry in archive.infolist()]
     roots = [name[: -len(_DATA)] for name in names if name.endswith(f"/{_DATA}") and name.count("/") == 1]
     if len(roots) != 1 or len(names) > _MAX_ENTRIES or len(set(names)) != len(names):

@@ -9,7 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from common.models.layouts.checkpoint import load_tree, state_dict_in, tensors_in, without_prefixes
+from common.errors import InputError
+from common.exchange.plain_arrays import read_arrays
+from common.exchange.restricted_pickle import read_restricted
+from common.models.layouts.checkpoint import UnsafePickleError, load_tree, state_dict_in, tensors_in, without_prefixes
 from common.tickets.container import read_bytes
 from common.tickets.weights_file import load_tensors
 
@@ -32,15 +35,20 @@ class Source:
     weights: Source | None = field(default=None)
 
 
-def read_source(path: Path, weights: Path | None = None) -> Source:
+def read_source(path: Path, weights: Path | None = None, *, legacy_pickle: bool = False) -> Source:
     """Read a file, and the one of its weights.
+
+    Args:
+        path: the file.
+        weights: the file of its weights.
+        legacy_pickle: read PyTorch checkpoints and pickles by the restricted reader, which puts placeholders for foreign objects.
 
     Raises:
         InputError: a file is absent, damaged, of a kind that is not read, would run code, or holds several state dicts.
     """
-    tree = READERS.get(path.suffix.lower(), _torch_tree)(path)
+    tree = READERS.get(path.suffix.lower(), read_restricted if legacy_pickle else _torch_tree)(path)
     tensors = without_prefixes(state_dict_in(tree, str(path)), str(path))
-    return Source(path, tree, tensors, None if weights is None else read_source(weights))
+    return Source(path, tree, tensors, None if weights is None else read_source(weights, legacy_pickle=legacy_pickle))
 
 
 def without_module(named: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
@@ -49,12 +57,15 @@ def without_module(named: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
 
 
 def _torch_tree(path: Path) -> Any:
-    return load_tree(path, str(path))
+    try:
+        return load_tree(path, str(path))
+    except UnsafePickleError as error:
+        raise InputError(f"{error}; or give --legacy-pickle, which reads its tensors and runs nothing") from error
 
 
 def _safetensors_tree(path: Path) -> Mapping[str, Tensor]:
     return load_tensors(read_bytes(path), str(path))
 
 
-READERS: dict[str, Callable[[Path], Any]] = {".safetensors": _safetensors_tree}
+READERS: dict[str, Callable[[Path], Any]] = {".safetensors": _safetensors_tree, ".npz": read_arrays}
 """By suffix; every other file is read as a PyTorch checkpoint."""

@@ -60,10 +60,7 @@ def _pool_as_tensorflow_(model: Any) -> bool:
 
 def _rectify_without_bound_(model: Any) -> bool:
     bounded = [
-        (module, name)
-        for module in model.modules()
-        for name, child in module.named_children()
-        if isinstance(child, nn.ReLU6)
+        (module, name) for module in model.modules() for name, child in module.named_children() if isinstance(child, nn.ReLU6)
     ]
     if not bounded or not hasattr(model, "conv_stem"):
         return False
