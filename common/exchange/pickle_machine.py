@@ -192,6 +192,9 @@ class Machine:
     def _pop_one(self) -> None:
         self._stack.pop()
 
+    def _drop_to_mark(self) -> None:
+        self._pop_to_mark()
+
     def _remember(self, place: int) -> None:
         value = self._top()
         if isinstance(value, Unfinished):
@@ -335,7 +338,7 @@ _VALUES = {
 }
 _ACTIONS: dict[str, Callable[[Machine, Any], None]] = {
     "POP": lambda machine, _: machine._pop_one(),
-    "POP_MARK": lambda machine, _: machine._pop_to_mark() and None,
+    "POP_MARK": lambda machine, _: machine._drop_to_mark(),
     "DUP": lambda machine, _: machine._stack.append(machine._top()),
     "TUPLE": lambda machine, _: machine._stack.append(tuple(machine._pop_to_mark())),
     "TUPLE1": lambda machine, _: machine._tuple(1),

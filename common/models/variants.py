@@ -1,7 +1,7 @@
 """Variants of backbones: other networks under the same names of weights, so that published weights keep their function.
 
-    tf_same   ResNets whose max-pool pads as TensorFlow's SAME does where sides are even: nothing before, one row and one column of
-              zeros behind (what is pooled has passed a ReLU, so zeros change no maximum). torchvision's pads one on each side.
+    tf_same   ResNets whose max-pool pads as TensorFlow's SAME does where sides are even: nothing before, one row and one column
+              of zeros behind (what is pooled has passed a ReLU, so zeros change no maximum). torchvision's pads both sides.
               RigL's ResNet-50 (Evci et al. 2020, arXiv:1911.11134) as Iofinova et al. 2022 (arXiv:2111.13445) converted it.
     relu      MobileNetV1 with ReLU, as in Distiller's and STR's files; timm's has ReLU6, as Howard et al. 2017's code.
 

@@ -51,9 +51,7 @@ def _is_nested(tensors: Mapping[str, Tensor]) -> bool:
 def _read_nested(tensors: Mapping[str, Tensor], what: str) -> Parts:
     bare = sorted(name for name in tensors if not name.startswith(_NESTED))
     if bare:
-        raise InputError(
-            f"{what}: most names begin with {_NESTED!r} and others do not ({bare[0]!r}); it is not clear which belong"
-        )
+        raise InputError(f"{what}: most names begin with {_NESTED!r} and others do not ({bare[0]!r}); which belong is not clear")
     return Parts({name.removeprefix(_NESTED): tensor for name, tensor in tensors.items()})
 
 

@@ -1,4 +1,4 @@
-"""RigL's ResNets (Evci et al. 2020, arXiv:1911.11134) as converted from TensorFlow for PyTorch (Iofinova et al. 2022, 2111.13445).
+"""RigL's ResNets (Evci et al. 2020, arXiv:1911.11134) as converted from TensorFlow for PyTorch (Iofinova et al. 2022).
 
     initial_conv.conv.weight, initial_conv.bn.*                     the stem
     layerL.block.B.convK.conv.weight, layerL.block.B.convK.bn.*     a block's convolutions and norms, K = 1 to 3

@@ -64,8 +64,8 @@ def check_memory(content: Any, what: str) -> None:
             continue
         if span_of(tensor.shape, tensor.stride()) is None:
             raise InputError(
-                f"{what} holds a tensor of shape {tuple(tensor.shape)[:6]} and strides {tensor.stride()[:6]}, whose elements share "
-                f"memory; the file is damaged, or save a clone of it"
+                f"{what} holds a tensor of shape {tuple(tensor.shape)[:6]} and strides {tensor.stride()[:6]}, whose elements "
+                f"share memory; the file is damaged, or save a clone of it"
             )
         if tensor.dtype == torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
             raise InputError(f"{what} holds a tensor of booleans that are neither 0 nor 1; the file is damaged")
