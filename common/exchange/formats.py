@@ -4,4 +4,10 @@ from __future__ import annotations
 
 FORMATS = {
     "torch-prune": "torch.nn.utils.prune: weight_orig and weight_mask (CV_LTH, LTH-T)",
+    "wrapped": "layers wrapped with a mask: AC/DC, WoodFisher, GMP",
+    "str-threshold": "STR's weights and thresholds",
+    "rigl": "RigL's TensorFlow variables as .npz",
+    "open_lth": "open_lth's mask.pth, with --weights",
+    "turboprune": "TurboPrune: a mask beside each weight",
+    "parametrize": "torch.nn.utils.parametrize with a mask",
 }
