@@ -10,4 +10,8 @@ FORMATS = {
     "open_lth": "open_lth's mask.pth, with --weights",
     "turboprune": "TurboPrune: a mask beside each weight",
     "parametrize": "torch.nn.utils.parametrize with a mask",
+    "distiller": "Distiller: compression_sched.masks_dict beside a state dict",
+    "masks": "a mask dictionary (*.weight_mask, or tensors of 0 and 1), weights by --weights",
+    "zeros": "a pruned checkpoint whose pruned weights are 0",
+    "plain": "weights without a mask, taken as dense with --dense",
 }

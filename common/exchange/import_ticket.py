@@ -19,9 +19,11 @@ from common.exchange.mask_rules import (
     check_density,
     check_not_all_ones,
     check_pruned,
+    few_zeros,
     kept_by_masks,
     kept_by_zeros,
     kept_densely,
+    zeros_of,
 )
 from common.exchange.match import Matched, Named, canonical, match
 from common.exchange.source import read_source
@@ -142,6 +144,9 @@ def _kept(request: Request, found: Found, named: Named, matched: Matched | None,
             )
         return kept_by_zeros(matched.state, backbone, what, explicit=request.format == "zeros")
     if not request.dense:
+        zeros, size = zeros_of(matched.state, backbone)
+        if zeros:
+            raise few_zeros(zeros, size, what)
         raise InputError(
             f"{what} holds no mask, and no zeros that could be one; --dense takes every weight as kept, a ticket of density 1"
         )

@@ -10,11 +10,15 @@ from typing import Any
 from torch import Tensor
 
 from common.errors import InputError
+from common.exchange.pickle_machine import Inert
 from common.exchange.plain_arrays import read_arrays
 from common.exchange.restricted_pickle import read_restricted
 from common.models.layouts.checkpoint import UnsafePickleError, load_tree, state_dict_in, tensors_in, without_prefixes
+from common.models.layouts.tensor_memory import check_memory
 from common.tickets.container import read_bytes
-from common.tickets.weights_file import load_tensors
+from common.tickets.header import WEIGHT, is_ticket
+from common.tickets.ticket import load_ticket
+from common.tickets.weights_file import load_tensors, load_weights
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,29 @@ def read_source(path: Path, weights: Path | None = None, *, legacy_pickle: bool 
     """Read a file, and the one of its weights.
 
     Args:
-        path: the file.
-        weights: the file of its weights.
-        legacy_pickle: read PyTorch checkpoints and pickles by the restricted reader, which puts placeholders for foreign objects.
+        path: the file; no ticket, of which there is nothing to import.
+        weights: the file of the weights; of a ticket it is the rewind point.
+        legacy_pickle: read PyTorch files and pickles by the restricted reader, which puts placeholders for foreign objects.
 
     Raises:
         InputError: a file is absent, damaged, of a kind that is not read, would run code, or holds several state dicts.
     """
+    if is_ticket(path):
+        raise InputError(
+            f"{path} is a ticket already, which every folder takes as it is (ticket.file); "
+            f"`python -m common.tickets inspect {path}` says what it holds"
+        )
+    return _source(path, None if weights is None else _source(weights, None, legacy_pickle), legacy_pickle)
+
+
+def _source(path: Path, weights: Source | None, legacy_pickle: bool) -> Source:
     tree = READERS.get(path.suffix.lower(), read_restricted if legacy_pickle else _torch_tree)(path)
+    if isinstance(tree, Inert):
+        raise InputError(
+            f"{path} is a pickled object ({tree.name}), which only its own code could use; save its state dict there"
+        )
     tensors = without_prefixes(state_dict_in(tree, str(path)), str(path))
-    return Source(path, tree, tensors, None if weights is None else read_source(weights, legacy_pickle=legacy_pickle))
+    return Source(path, tree, tensors, weights)
 
 
 def without_module(named: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
@@ -64,7 +81,12 @@ def _torch_tree(path: Path) -> Any:
 
 
 def _safetensors_tree(path: Path) -> Mapping[str, Tensor]:
-    return load_tensors(read_bytes(path), str(path))
+    """Read a state dict, or a file of our own as the state dict of a network with a backbone and a head."""
+    if is_ticket(path):
+        return load_ticket(path).rewind_point().joined()
+    tensors = load_tensors(read_bytes(path), str(path))
+    check_memory(tensors, str(path))
+    return load_weights(path).joined() if any(name.startswith(WEIGHT) for name in tensors) else tensors
 
 
 READERS: dict[str, Callable[[Path], Any]] = {".safetensors": _safetensors_tree, ".npz": read_arrays}

@@ -7,8 +7,9 @@
     resnet_model/batch_normalization[_N]/gamma, beta, moving_mean, moving_variance  norms, numbered in the order of computation
     resnet_model/final_dense/weights, /biases, /mask                                the classifier (D, K)
 
-or the same arrays under the block names of `common.models.layouts.rigl`, each mask as `<convolution>.mask`. A tensor without a mask
-is dense; a file without any mask has it in its zeros. Written, where TensorFlow is, by
+or the same arrays under the block names of `common.models.layouts.rigl`, each mask as `<convolution>.mask`. A tensor without a
+mask is dense; a file without any mask has it in its zeros. The network multiplies weights by masks, as the importer does: what
+is left of dropped connections plays no part. Written, where TensorFlow is, by
 
     reader = tf.train.load_checkpoint(FOLDER)
     numpy.savez("rigl.npz", **{name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()})
@@ -39,7 +40,7 @@ _OF_CONVOLUTION = {"weights": "weight", "kernel": "weight", "biases": "bias", "b
 _NORM = re.compile(r"batch_normalization(?:_(\d+))?/(gamma|beta|moving_mean|moving_variance)")
 _OF_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _NOT_WEIGHTS = re.compile(r".*global_step|(?:.*/)?(?:Momentum|threshold|old_weight|old_old_weight|gradient)|.*sparse_momentum.*")
-_BLOCK_MASK = ".mask"
+_MASK = ".mask"
 
 
 def _recognises(source: Source) -> bool:
@@ -55,15 +56,17 @@ def _read(source: Source) -> Found:
     given = {name: tensor for name, tensor in source.tensors.items() if name not in left_out}
     if any("/" in name for name in given):
         given = _of_variables(given, what)
-    weights, masks = split_pairs(
-        given,
-        lambda _: None,
-        lambda name: name.removesuffix(_BLOCK_MASK) + ".weight" if name.endswith(_BLOCK_MASK) else None,
-        what,
-    )
+    weights, masks = split_pairs(given, lambda _: None, _masked, what)
+    for name, mask in masks.items():
+        if mask.shape == weights[name].shape:  # else it is refused where shapes are matched
+            weights[name] = weights[name].masked_fill(mask == 0, 0)
     weights = {name: _oihw(tensor) for name, tensor in weights.items()}
     masks = {name: _oihw(tensor) for name, tensor in masks.items()}
     return Found(weights, masks, rule="masks" if masks else "zeros", left_out=left_out)
+
+
+def _masked(name: str) -> str | None:
+    return name.removesuffix(_MASK) + ".weight" if name.endswith(_MASK) else None
 
 
 def _of_variables(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
