@@ -51,6 +51,7 @@ def fresh_backbone(
         size=dataset.input.size,
         patch=config.model.patch,
         width=config.model.width if width is None else width,
+        variant=config.model.variant,
     )
 
 

@@ -177,6 +177,7 @@ COMMON = Rules(
         "ticket.norm_statistics": lambda c: c.ticket.statistics(getattr(c, "protocol", "full")),
     },
     unused=(
+        ("model.variant", lambda c: c.model.variant is None),  # younger than runs that have no such field
         ("data.validation_labels", lambda c: c.data.labels is None),
         ("data.metric", _has_own_metric),
         ("data.balanced", lambda c: c.data.labels is None),

@@ -96,6 +96,11 @@ class ModelConfig:
     )
     patch: int | None = option(None, "side of a ViT's patches in pixels; null: the model's own")
     width: float = option(1.0, "channels of a ResNet's stages, as a multiple of the model's own, in (0, 1]")
+    variant: Literal["tf_same", "relu"] | None = option(
+        None,
+        "another network under the same names, for published weights: tf_same (ResNets of RigL: TensorFlow's max-pool), "
+        "relu (MobileNetV1 of Distiller, STR and AC/DC); null: the model's own",
+    )
 
     def __post_init__(self) -> None:
         require(0 < self.width <= 1, "model.width", self.width, "a multiple in (0, 1]")

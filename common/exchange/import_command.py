@@ -23,6 +23,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--expect-density", type=float, help="density that the mask must have within .01, in (0, 1]")
     parser.add_argument("--weights", help="file of the weights, where FILE holds masks alone")
     parser.add_argument("--dense", action="store_true", help="take weights without a mask as a ticket of density 1")
+    parser.add_argument(
+        "--legacy-pickle", action="store_true", help="read an old checkpoint that holds foreign objects; nothing in it is run"
+    )
     parser.add_argument("--data", help="name of the data set that the weights were trained on, such as cifar10")
     parser.add_argument("-o", "--output", required=True, help="ticket to write; an existing file is refused")
 
@@ -43,6 +46,7 @@ def run(words: argparse.Namespace) -> int:
         expect_density=words.expect_density,
         weights=Path(words.weights) if words.weights is not None else None,
         dense=words.dense,
+        legacy_pickle=words.legacy_pickle,
         data=words.data,
     )
     print("\n".join(import_ticket(request).lines()))

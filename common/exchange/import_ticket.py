@@ -17,6 +17,7 @@ from common.exchange.input_option import named_input
 from common.exchange.mask_rules import (
     Kept,
     check_density,
+    check_not_all_ones,
     check_pruned,
     few_zeros,
     kept_by_masks,
@@ -47,6 +48,7 @@ class Request:
         expect_density: of the mask, in (0, 1]; None: any.
         weights: file of the weights where `file` holds masks alone.
         dense: take weights without a mask as a ticket of density 1.
+        legacy_pickle: read a file that holds foreign objects by the restricted reader.
         data: what the weights were trained on; None: not known.
     """
 
@@ -59,6 +61,7 @@ class Request:
     expect_density: float | None = None
     weights: Path | None = None
     dense: bool = False
+    legacy_pickle: bool = False
     data: str | None = None
 
 
@@ -70,14 +73,19 @@ def import_ticket(request: Request) -> Report:
             not belong together; nothing says what input the weights expect. Nothing is written.
     """
     what = str(request.file)
-    source = read_source(request.file, request.weights)
+    source = read_source(request.file, request.weights, legacy_pickle=request.legacy_pickle)
     importer = find_importer(source, request.format)
     _check_options(request, importer)
     found = importer.read(source)
     named = canonical(found, what)
     spec = _input_of(request, importer, found, named)
     backbone = rebuild_backbone(
-        {"name": request.arch, "stem": request.stem, "in_chans": spec.channels, "variant": importer.variant},
+        {
+            "name": request.arch,
+            "stem": request.stem,
+            "in_chans": spec.channels,
+            "variant": importer.variant or named.layout.variant,
+        },
         seed=0,
         stream="import",
         size=spec.size,
@@ -124,6 +132,8 @@ def _kept(request: Request, found: Found, named: Named, matched: Matched | None,
         kept = kept_by_masks(named.masks, backbone, matched.classifier if matched else None, named.masks_left_out, what)
         if matched is not None and not found.dense_weights:
             check_pruned(kept, matched.state, matched.head, what)
+        if matched is not None:
+            check_not_all_ones(kept, matched.state, what)
         return kept
     if matched is None:
         raise InputError(f"{what} holds neither masks nor weights")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.exchange.match import check_shape
+from common.exchange.match import check_shape, without_kernel
 from common.tickets.errors import TicketError
 from common.tickets.mask import Mask
 from common.tickets.scope import DEFAULT_EXCLUDE, DEFAULT_INCLUDE, find_scope, prunable_weights
@@ -63,7 +63,7 @@ def kept_by_masks(
             check_shape(name, tuple(kept.shape), tuple(own[name].shape), f"{what}: the mask of ")
             taken[name] = kept
         elif name in own_head or name.startswith("head."):
-            head[own_head.get(name, name.removeprefix("head."))] = kept
+            head[own_head.get(name, name.removeprefix("head."))] = without_kernel(kept)
         elif name in own and bool(kept.all()):
             continue  # a bias or a norm that has a mask and keeps everything
         else:
@@ -178,6 +178,19 @@ def check_pruned(kept: Kept, state: Mapping[str, Tensor], head: Mapping[str, Ten
                 f"{what}: {name!r} is not 0 at {alive:,} of the {int((~mask).sum()):,} weights that its mask prunes; mask and "
                 f"weights do not belong together"
             )
+
+
+def check_not_all_ones(kept: Kept, state: Mapping[str, Tensor], what: str) -> None:
+    """Raise for masks that keep everything beside weights that were pruned: tools lose masks and write ones in their place.
+
+    Raises:
+        InputError: the mask is all ones, and 1% of its weights or more are exactly 0.
+    """
+    if kept.mask.kept == kept.mask.size and zero_fraction(state, kept.mask) >= FEW:
+        raise InputError(
+            f"{what}: its masks keep every weight, but {zero_fraction(state, kept.mask):.1%} of the weights are exactly 0, so "
+            f"its mask was lost; save the weights alone and take the zeros with --format zeros"
+        )
 
 
 def check_density(mask: Mask, expected: float | None, what: str) -> None:

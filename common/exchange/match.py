@@ -133,15 +133,20 @@ def _head(
     layers = {
         name.removesuffix(".weight"): tensor.shape[0]
         for name, tensor in others.items()
-        if name.endswith(".weight") and tensor.ndim == 2 and tensor.shape[1] == num_features
+        if name.endswith(".weight") and without_kernel(tensor).ndim == 2 and tensor.shape[1] == num_features
     }
     if len(layers) > 1:
         raise InputError(f"{what} holds several classifiers ({', '.join(sorted(layers))}); leave all but one out of the file")
     for layer, classes in layers.items():
         bias = others.get(f"{layer}.bias", torch.zeros(classes))
         check_shape(f"{layer}.bias", tuple(bias.shape), (classes,), f"{what}: ")
-        return layer, {"weight": others[f"{layer}.weight"], "bias": bias}, {f"{layer}.weight", f"{layer}.bias"}
+        return layer, {"weight": without_kernel(others[f"{layer}.weight"]), "bias": bias}, {f"{layer}.weight", f"{layer}.bias"}
     return None, {}, set()
+
+
+def without_kernel(weight: Tensor) -> Tensor:
+    """Return the weight of a 1x1 convolution (K, D, 1, 1) or (K, D, 1) as that of a linear layer (K, D)."""
+    return weight.flatten(1) if weight.ndim > 2 and weight.shape[2:].numel() == 1 else weight
 
 
 def _name(backbone: nn.Module) -> str:

@@ -10,7 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from common.errors import InputError
-from common.models.layouts.checkpoint import load_tree, state_dict_in, tensors_in, without_prefixes
+from common.exchange.pickle_machine import Inert
+from common.exchange.plain_arrays import read_arrays
+from common.exchange.restricted_pickle import read_restricted
+from common.models.layouts.checkpoint import UnsafePickleError, load_tree, state_dict_in, tensors_in, without_prefixes
+from common.models.layouts.tensor_memory import check_memory
 from common.tickets.container import read_bytes
 from common.tickets.header import WEIGHT, is_ticket
 from common.tickets.ticket import load_ticket
@@ -35,12 +39,13 @@ class Source:
     weights: Source | None = field(default=None)
 
 
-def read_source(path: Path, weights: Path | None = None) -> Source:
+def read_source(path: Path, weights: Path | None = None, *, legacy_pickle: bool = False) -> Source:
     """Read a file, and the one of its weights.
 
     Args:
         path: the file; no ticket, of which there is nothing to import.
         weights: the file of the weights; of a ticket it is the rewind point.
+        legacy_pickle: read PyTorch files and pickles by the restricted reader, which puts placeholders for foreign objects.
 
     Raises:
         InputError: a file is absent, damaged, of a kind that is not read, would run code, or holds several state dicts.
@@ -50,11 +55,15 @@ def read_source(path: Path, weights: Path | None = None) -> Source:
             f"{path} is a ticket already, which every folder takes as it is (ticket.file); "
             f"`python -m common.tickets inspect {path}` says what it holds"
         )
-    return _source(path, None if weights is None else _source(weights))
+    return _source(path, None if weights is None else _source(weights, None, legacy_pickle), legacy_pickle)
 
 
-def _source(path: Path, weights: Source | None = None) -> Source:
-    tree = READERS.get(path.suffix.lower(), _torch_tree)(path)
+def _source(path: Path, weights: Source | None, legacy_pickle: bool) -> Source:
+    tree = READERS.get(path.suffix.lower(), read_restricted if legacy_pickle else _torch_tree)(path)
+    if isinstance(tree, Inert):
+        raise InputError(
+            f"{path} is a pickled object ({tree.name}), which only its own code could use; save its state dict there"
+        )
     tensors = without_prefixes(state_dict_in(tree, str(path)), str(path))
     return Source(path, tree, tensors, weights)
 
@@ -65,7 +74,10 @@ def without_module(named: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
 
 
 def _torch_tree(path: Path) -> Any:
-    return load_tree(path, str(path))
+    try:
+        return load_tree(path, str(path))
+    except UnsafePickleError as error:
+        raise InputError(f"{error}; or give --legacy-pickle, which reads its tensors and runs nothing") from error
 
 
 def _safetensors_tree(path: Path) -> Mapping[str, Tensor]:
@@ -73,8 +85,9 @@ def _safetensors_tree(path: Path) -> Mapping[str, Tensor]:
     if is_ticket(path):
         return load_ticket(path).rewind_point().joined()
     tensors = load_tensors(read_bytes(path), str(path))
+    check_memory(tensors, str(path))
     return load_weights(path).joined() if any(name.startswith(WEIGHT) for name in tensors) else tensors
 
 
-READERS: dict[str, Callable[[Path], Any]] = {".safetensors": _safetensors_tree}
+READERS: dict[str, Callable[[Path], Any]] = {".safetensors": _safetensors_tree, ".npz": read_arrays}
 """By suffix; every other file is read as a PyTorch checkpoint."""

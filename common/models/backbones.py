@@ -15,6 +15,7 @@ from common.models.features import evaluating
 from common.models.names import OWN
 from common.models.resnet import SmallResNet
 from common.models.width import narrow_timm, narrowed
+from common.models.variants import VARIANTS, make_variant_
 from common.randomness import seeded
 
 DIGITS_WIDTHS = (16, 24, 40, 64)
@@ -44,6 +45,7 @@ def build_backbone(
     size: int | None = None,
     patch: int | None = None,
     width: float = 1.0,
+    variant: str | None = None,
 ) -> nn.Module:
     """Build a backbone with fresh random weights.
 
@@ -57,18 +59,26 @@ def build_backbone(
         size: side of the images in pixels; needed by `pixels` and by timm models of one image size (ViTs, Swin, MLP-Mixers).
         patch: side of a ViT's patches in pixels; None: the model's own.
         width: channels of a ResNet's stages as a multiple of its own, in (0, 1]; see `common.models.width`.
+        variant: a name of `common.models.variants`, another network under the same names of weights; None: the model's own.
 
     Returns:
         A module that maps float images (N, in_chans, H, W) to pooled features (N, num_features), with attributes `num_features`
         and `arch` ({"name", "stem", "in_chans", "variant"}; the variant is "patch4" where `patch` is 4, "width0.5" where `width`
-        is 0.5, else None).
+        is 0.5, else `variant`).
 
     Raises:
-        InputError: unknown name, or a stem, size, patch or width that the model cannot have.
+        InputError: unknown name, or a stem, size, patch, width or variant that the model cannot have.
     """
+    if variant is not None and width != 1:
+        raise InputError(f"model.variant: got {variant}, expected null with model.width {width:g}")
     with seeded(seed, stream):
         backbone, own_stem = _build(name, stem, in_chans, size, patch, width)
-    variant = f"{_WIDTH}{width:g}" if width != 1 else None if patch is None else f"{_PATCH}{patch}"
+    if variant is not None:
+        make_variant_(backbone, name, variant)  # none is for models with patches
+    elif width != 1:
+        variant = f"{_WIDTH}{width:g}"
+    elif patch is not None:
+        variant = f"{_PATCH}{patch}"
     backbone.arch = {"name": name, "stem": own_stem, "in_chans": in_chans, "variant": variant}  # type: ignore[assignment]
     return backbone
 
@@ -79,7 +89,8 @@ def rebuild_backbone(arch: Mapping[str, Any], *, seed: int, stream: str, size: i
     Raises:
         InputError: as `build_backbone`, or a variant that a name does not tell how to build.
     """
-    patch, width = _of_variant(arch)
+    variant = arch["variant"] if arch["variant"] in VARIANTS else None
+    patch, width = _of_variant(arch) if variant is None else (None, 1.0)
     return build_backbone(
         arch["name"],
         stem=arch["stem"],
@@ -89,6 +100,7 @@ def rebuild_backbone(arch: Mapping[str, Any], *, seed: int, stream: str, size: i
         size=size,
         patch=patch,
         width=width,
+        variant=variant,
     )
 
 
@@ -96,7 +108,7 @@ def _of_variant(arch: Mapping[str, Any]) -> tuple[int | None, float]:
     """Return the patch and the width of a recorded architecture."""
     found = _VARIANT.fullmatch(str(arch["variant"] or ""))
     if found is None:
-        known = f"no variant, {_PATCH}N or {_WIDTH}X"
+        known = f"no variant, {', '.join(VARIANTS)}, {_PATCH}N or {_WIDTH}X"
         raise InputError(f"{arch['name']} (variant {arch['variant']}) cannot be built anew; expected {known}")
     return (int(found["patch"]) if found["patch"] else None), float(found["width"] or 1)
 

@@ -115,7 +115,15 @@ def _stem_tensors(backbone: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
 
 def _check_arch(backbone: nn.Module, start: StartWeights, what: str, stem: str) -> None:
     own = getattr(backbone, "arch", None)
-    if start.arch is None or not isinstance(own, Mapping):
+    if not isinstance(own, Mapping):
+        return
+    variant = LAYOUTS[start.layout].variant if start.layout in LAYOUTS else None
+    if variant not in (None, own["variant"]):
+        raise InputError(
+            f"start.weights: {what} are weights of the variant {variant} ({start.layout} layout), the model's variant is "
+            f"{own['variant']}, another function; set model.variant {variant}"
+        )
+    if start.arch is None:
         return
     for key in ("name", "variant", *(("stem", "in_chans") if stem == "same" else ())):
         if own[key] != start.arch[key]:

@@ -99,6 +99,7 @@ def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = 
         size=dataset.input.size,
         patch=config.model.patch,
         width=config.model.width,
+        variant=config.model.variant,
     )
     start: StartWeights | None = None
     flags: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ def test_the_hash_is_sha256_of_version_folder_and_what_the_run_is() -> None:
     stands_for |= {("optim", "decay_norms"): True, ("rewind", "to"): "round0"}
     inner |= {("prune", "early_bird"), ("prune", "early_bird_window")}
     inner |= {("start", name) for name in ("format", "input", "stem", "head", "train")}
+    inner |= {("model", "variant")}
 
     def values(config: object, group: str = "") -> dict:
         tree = {}

@@ -6,11 +6,32 @@ from common.errors import InputError
 from common.exchange.importers.distiller import DISTILLER
 from common.exchange.importers.importer import Importer
 from common.exchange.importers.masks import MASKS
+from common.exchange.importers.open_lth import OPEN_LTH
+from common.exchange.importers.parametrize import PARAMETRIZE
+from common.exchange.importers.rigl import RIGL
+from common.exchange.importers.str_threshold import STR_THRESHOLD
 from common.exchange.importers.torch_prune import TORCH_PRUNE
+from common.exchange.importers.turboprune import TURBOPRUNE
+from common.exchange.importers.wrapped import WRAPPED
 from common.exchange.importers.zeros import PLAIN, ZEROS
 from common.exchange.source import Source
 
-IMPORTERS: dict[str, Importer] = {importer.name: importer for importer in (TORCH_PRUNE, DISTILLER, MASKS, ZEROS, PLAIN)}
+IMPORTERS: dict[str, Importer] = {
+    importer.name: importer
+    for importer in (
+        TORCH_PRUNE,
+        WRAPPED,
+        STR_THRESHOLD,
+        RIGL,
+        OPEN_LTH,
+        TURBOPRUNE,
+        PARAMETRIZE,
+        DISTILLER,
+        MASKS,
+        ZEROS,
+        PLAIN,
+    )
+}
 
 
 def find_importer(source: Source, wanted: str) -> Importer:

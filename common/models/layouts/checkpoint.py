@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
+from common.models.layouts.tensor_memory import check_archive, check_memory
 
 WRAPPERS = ("state_dict", "model", "state_dict_ema", "model_ema", "model_state_dict")
 TWO_PARTS = ("resnet", "head")
@@ -53,8 +54,13 @@ def load_tree(path: Path, what: str) -> Any:
         UnsafePickleError: it holds other objects.
     """
     try:
+        check_archive(path, what)
         with torch.serialization.safe_globals([argparse.Namespace]):  # a training's options, which many checkpoints carry
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        check_memory(content, what)
+        return content
+    except InputError:
+        raise
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which it raises for a file of a few bytes
             role, _, _ = what.rpartition(str(path))

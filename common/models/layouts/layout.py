@@ -39,6 +39,8 @@ class Layout:
         input: what its weights expect of their input; None where files of this layout do not agree.
         objective: what `Parts.head` was trained on; None where the layout does not tell.
         automatic: `start.format auto` considers it.
+        variant: the backbone's variant (`common.models.variants`) that these networks are; None: the backbone's own form, or
+            files of this layout do not tell.
     """
 
     name: str
@@ -49,3 +51,4 @@ class Layout:
     input: InputSpec | None = None
     objective: str | None = None
     automatic: bool = True
+    variant: str | None = None
