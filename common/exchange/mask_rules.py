@@ -145,6 +145,12 @@ def few_zeros(zeros: int, size: int, what: str) -> InputError:
     )
 
 
+def zeros_of(state: Mapping[str, Tensor], backbone: nn.Module) -> tuple[int, int]:
+    """Return how many of a backbone's convolution and linear weights are exactly 0, and how many there are."""
+    names = list(prunable_weights(backbone))
+    return count_zeros(state, names), sum(state[name].numel() for name in names)
+
+
 def count_zeros(state: Mapping[str, Tensor], names: Iterable[str]) -> int:
     """Count the weights of some tensors that are exactly 0."""
     return sum(state[name].numel() - int(torch.count_nonzero(state[name])) for name in names)

@@ -63,8 +63,7 @@ def _described(header: Mapping[str, Any]) -> list[str]:
         "mask": f"{header['mask_digest']}  {len(header['shapes'])} tensors",
         "density": f"{header['density']:.4%} ({kept:,} of {size:,} weights kept)",
         "backbone": f"{arch['name']}, stem {arch['stem']}, {arch['in_chans']} channels",
-        "from": f"{origin['folder']} on {origin['data']}, recipe {origin['recipe']}, "
-        f"round {origin['round']}, seed {origin['seed']}",
+        "from": _origin(origin),
         "rewind": " ".join(str(part) for part in header["rewind"].values() if part is not None),
         "weights": "embedded" if weights["embedded"] else weights["file"] or "none: a mask only",
         "input": f"range {header['input']['range']}, mean {header['input']['mean']}, std {header['input']['std']}",
@@ -77,6 +76,14 @@ def _described(header: Mapping[str, Any]) -> list[str]:
         count = header["kept"][name]
         lines.append(f"{name:<{width}}  {'x'.join(map(str, shape)):<20}{count:>12,}  {count / _size(shape):.4f}")
     return lines
+
+
+def _origin(origin: Mapping[str, Any]) -> str:
+    imported = f"{origin['importer']}, " if origin["importer"] is not None else ""
+    if origin["folder"] is None:
+        return f"{imported}trained on {origin['data'] or 'data that the file does not name'}"
+    found = f"{origin['folder']} on {origin['data']}, recipe {origin['recipe']}, round {origin['round']}, seed {origin['seed']}"
+    return imported + found
 
 
 def _size(shape: Sequence[int]) -> int:
@@ -105,7 +112,7 @@ def _whole_parts(ticket: Ticket) -> list[str]:
     from common.tickets.trained import TRAINED
 
     parts = ["structure", "density", "mask", "header"]
-    if ticket.header["weights"]["embedded"] or ticket.header["weights"]["file"]:
+    if ticket.has_weights:
         ticket.rewind_point()
         parts.append("weights")
     if ticket.header["scores"]:
