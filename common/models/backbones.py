@@ -14,8 +14,8 @@ from common.errors import InputError
 from common.models.features import evaluating
 from common.models.names import OWN
 from common.models.resnet import SmallResNet
-from common.models.width import narrow_timm, narrowed
 from common.models.variants import VARIANTS, make_variant_
+from common.models.width import narrow_timm, narrowed
 from common.randomness import seeded
 
 DIGITS_WIDTHS = (16, 24, 40, 64)
