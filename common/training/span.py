@@ -102,17 +102,31 @@ def train_span(
         ends = _has_settled(early_bird)
         if done % every == 0 or done == span.last or ends:
             log.read()
-            if run.writes:
-                state = (task, optimizer, mask, early_bird)
-                save_checkpoint(run.checkpoint, *state, round_=span.round, step=done, seconds=time.monotonic() - started)
-            else:
-                require_finite(task.network.state_dict(), round_=span.round, step=done)
-            run.mark(round=span.round, step=done)
+            _save(run, task, optimizer, mask, early_bird, round_=span.round, step=done, seconds=time.monotonic() - started)
         return ends
 
     rules = Rules(config.train.accumulate, config.optim.clip, config.train.precision)
     fit(task, optimizer, schedule, span, log=log, rules=rules, hold=hold, after_step=after_step, progress=progress)
     return Trained(trained, time.monotonic() - started)
+
+
+def _save(
+    run: Run,
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    mask: Mask | None,
+    early_bird: EarlyBird | None,
+    *,
+    round_: int,
+    step: int,
+    seconds: float,
+) -> None:
+    """Save a checkpoint in the process that writes; every process refuses weights that are not finite."""
+    if run.writes:
+        save_checkpoint(run.checkpoint, task, optimizer, mask, early_bird, round_=round_, step=step, seconds=seconds)
+    else:
+        require_finite(task.network.state_dict(), round_=round_, step=step)
+    run.mark(round=round_, step=step)
 
 
 def _has_settled(early_bird: EarlyBird | None) -> bool:
