@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ def frozen_module(engine: str, backbone: nn.Module, example_NCHW: Tensor) -> nn.
     if engine == "onnxruntime":
         return _OnnxBackbone(backbone, example_NCHW)
     if engine == "compacted":
-        from common.exchange.compaction import compacted
+        from common.exchange.compaction.compact import compacted
 
         return compacted(backbone, example_NCHW)
     return backbone
@@ -43,7 +42,7 @@ class _OnnxBackbone(nn.Module):
                 "features.engine: onnxruntime computes on the CPU, got a device of type "
                 f"{example_NCHW.device.type}; set train.device cpu, or features.engine torch"
             )
-        self._session = _session(_exported(backbone, example_NCHW))
+        self._session = _session(backbone, tuple(example_NCHW.shape[1:]))
         self._input = self._session.get_inputs()[0].name
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -52,30 +51,24 @@ class _OnnxBackbone(nn.Module):
         return torch.from_numpy(features_ND)
 
 
-def _exported(backbone: nn.Module, example_NCHW: Tensor) -> bytes:
-    """Return a backbone as an ONNX file, of any batch size."""
-    content = io.BytesIO()
-    with evaluating(backbone):
-        torch.onnx.export(
-            backbone,
-            (example_NCHW,),
-            content,
-            dynamo=False,
-            do_constant_folding=False,
-            input_names=["images"],
-            output_names=["features"],
-            dynamic_axes={"images": {0: "N"}, "features": {0: "N"}},
-        )
-    return content.getvalue()
+def _session(backbone: nn.Module, images: tuple[int, ...]) -> Any:
+    """Return an ONNX Runtime session of a backbone in eval mode, for images of a shape (C, H, W).
 
-
-def _session(model: bytes) -> Any:
+    Raises:
+        InputError: the extra onnx is not installed.
+    """
     try:
         import onnxruntime
+
+        from common.exchange.exporters.onnx_graph import trace_onnx
+
+        with evaluating(backbone):
+            model = trace_onnx(backbone, images, "features")
     except ImportError as error:
         raise InputError(
-            "features.engine: onnxruntime is not installed; pip install 'pretraining-tickets[onnx]', or set features.engine torch"
+            f"features.engine onnxruntime needs the extra onnx ({error.name} is missing): pip install 'pretraining-tickets[onnx]', "
+            "or set features.engine torch"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

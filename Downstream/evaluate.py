@@ -32,7 +32,7 @@ from common.training.small_dense import width_of
 from Downstream.config import DownstreamConfig
 from Downstream.features import Features
 from Downstream.labels import labelled_images
-from Downstream.neighbours import KNN_METRIC, judge_by_neighbours
+from Downstream.neighbours import KNN_METRICS, judge_by_neighbours
 from Downstream.target import fresh_backbone, fresh_head
 from Downstream.task import classify
 
@@ -158,7 +158,7 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         task="classification",
         data=describe_data(dataset),
         split=split,
-        metric=KNN_METRIC,
+        metric=KNN_METRICS[dataset.metric],
         metrics={f"{split}/{name}": value for name, value in measured.items()},
         protocol="knn",
         density=start.density,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from common.data.reading import Metric
 from common.errors import InputError
-from common.metrics.accuracy import mean_per_class, top1
+from common.metrics.accuracy import accuracies
 from common.metrics.knn import knn_predict
 from Downstream.features import Features, Split
 from Downstream.labels import Labelled
 
-KNN_METRIC = "knn_accuracy"
+KNN_METRICS: dict[Metric, str] = {"top1": "knn_accuracy", "mean_per_class": "knn_mean_per_class"}
+"""What neighbours reach is called by the target's metric."""
 
 
 def check_neighbours(labelled: Labelled, neighbours: int) -> None:
@@ -40,4 +42,4 @@ def judge_by_neighbours(features: Features, queries: Split, labelled: Labelled, 
     bank_ND, queries_QD = features.of(labelled.train), features.of(queries)
     predictions_Q = knn_predict(queries_QD, bank_ND, labelled.train.labels.to(bank_ND.device), k=neighbours)
     labels_Q = queries.labels.to(bank_ND.device)
-    return {KNN_METRIC: top1(predictions_Q, labels_Q), "knn_mean_per_class": mean_per_class(predictions_Q, labels_Q)}
+    return {KNN_METRICS[metric]: value for metric, value in accuracies(predictions_Q, labels_Q).items()}

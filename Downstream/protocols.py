@@ -18,7 +18,7 @@ from Downstream.config import DownstreamConfig
 from Downstream.features import Split
 from Downstream.head_task import HeadTask
 from Downstream.linear import fit_linear
-from Downstream.neighbours import KNN_METRIC, check_neighbours, judge_by_neighbours
+from Downstream.neighbours import KNN_METRICS, check_neighbours, judge_by_neighbours
 from Downstream.selecting import SelectingTask
 from Downstream.sweep import train_task
 from Downstream.target import fresh_head
@@ -92,7 +92,7 @@ def follow_protocol(arm: Arm, task: SelectingTask | None, run: Run, resumed: Che
         neighbours = config.evaluation.neighbours
         return Judged(
             None,
-            KNN_METRIC,
+            KNN_METRICS[arm.dataset.metric],
             lambda images: judge_by_neighbours(arm.features, images, arm.labelled, neighbours),
             {"neighbours": neighbours, **_engine(arm)},
         )

@@ -38,6 +38,9 @@ def check_durations(config: RunConfig, steps_per_epoch: int) -> None:
             raise InputError(f"{name}: {error}") from error
 
 
+_State = tuple[Task, torch.optim.Optimizer, Mask | None, EarlyBird | None]
+
+
 @dataclass(frozen=True)
 class Trained:
     """What the training of a span was.
@@ -102,7 +105,7 @@ def train_span(
         ends = _has_settled(early_bird)
         if done % every == 0 or done == span.last or ends:
             log.read()
-            _save(run, task, optimizer, mask, early_bird, round_=span.round, step=done, seconds=time.monotonic() - started)
+            _save(run, (task, optimizer, mask, early_bird), span.round, done, seconds=time.monotonic() - started)
         return ends
 
     rules = Rules(config.train.accumulate, config.optim.clip, config.train.precision)
@@ -110,22 +113,12 @@ def train_span(
     return Trained(trained, time.monotonic() - started)
 
 
-def _save(
-    run: Run,
-    task: Task,
-    optimizer: torch.optim.Optimizer,
-    mask: Mask | None,
-    early_bird: EarlyBird | None,
-    *,
-    round_: int,
-    step: int,
-    seconds: float,
-) -> None:
-    """Save a checkpoint in the process that writes; every process refuses weights that are not finite."""
+def _save(run: Run, state: _State, round_: int, step: int, *, seconds: float) -> None:
+    """Save a checkpoint; a process that writes none looks at its weights all the same, so that all find what has diverged."""
     if run.writes:
-        save_checkpoint(run.checkpoint, task, optimizer, mask, early_bird, round_=round_, step=step, seconds=seconds)
+        save_checkpoint(run.checkpoint, *state, round_=round_, step=step, seconds=seconds)
     else:
-        require_finite(task.network.state_dict(), round_=round_, step=step)
+        require_finite(state[0].network.state_dict(), round_=round_, step=step)
     run.mark(round=round_, step=step)
 
 
