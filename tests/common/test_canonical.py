@@ -173,6 +173,7 @@ VALUES: dict[str, Any] = {
     "model.name": "resnet20",
     "model.stem": None,  # one stem only (see APART)
     "optim.name": "lars",
+    "optim.sweep": [0.1, 0.2],
     "optim.nesterov": True,
     "optim.decay_norms": False,
     "optim.schedule": "constant",
@@ -202,6 +203,8 @@ CONTEXT = {
     "optim.trust_coefficient": {"optim.name": "lars"},
     "optim.milestones": {"optim.schedule": "multistep", "optim.milestones": ["3ep"]},
     "optim.gamma": {"optim.schedule": "multistep", "optim.milestones": ["3ep"]},
+    "linear.solver": {"protocol": "linear"},
+    "linear.standardise": {"protocol": "linear"},
     "linear.l2": {"protocol": "linear"},
     "linear.folds": {"protocol": "linear", "linear.l2": [1.0, 2.0]},
     "linear.max_iterations": {"protocol": "linear"},
