@@ -196,6 +196,7 @@ VALUES: dict[str, Any] = {
 CONTEXT = {
     **{f"start.{name}": {"start.weights": "w"} for name in ("format", "input", "stem", "head", "train")},
     "prune.early_bird_window": {"prune.early_bird": 0.1},
+    "ticket.equal": {"ticket.control": "small_dense"},
     "optim.betas": {"optim.name": "adamw"},
     "optim.eps": {"optim.name": "adamw"},
     "optim.trust_coefficient": {"optim.name": "lars"},
