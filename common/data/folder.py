@@ -62,7 +62,8 @@ def _parts_of(request: Request, folder: Path, prefix: str = "") -> _Parts:
     test = "test" if (folder / prefix / "test").is_dir() else val
     if not (folder / prefix / "train").is_dir() or test is None:
         raise InputError(
-            f"data.root {folder}: expected the folders {prefix}train, and {prefix}test or {prefix}val, each with one folder per class"
+            f"data.root {folder}: expected the folders {prefix}train, and {prefix}test or {prefix}val, "
+            f"each with one folder per class"
         )
     return _Parts(f"{prefix}train", None if val == test else f"{prefix}{val}" if val else None, f"{prefix}{test}")
 
