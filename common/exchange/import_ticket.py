@@ -48,6 +48,7 @@ class Request:
         weights: file of the weights where `file` holds masks alone.
         dense: take weights without a mask as a ticket of density 1.
         data: what the weights were trained on; None: not known.
+        objective: what they were trained for; None: what the layout of the names says, such as moco.
     """
 
     file: Path
@@ -60,6 +61,7 @@ class Request:
     weights: Path | None = None
     dense: bool = False
     data: str | None = None
+    objective: str | None = None
 
 
 def import_ticket(request: Request) -> Report:
@@ -155,7 +157,8 @@ def _description(
     request: Request, importer: Importer, found: Found, named: Named, kept: Kept, spec: InputSpec, backbone: nn.Module
 ) -> Description:
     arch: Any = backbone.arch
-    origin = {**dict.fromkeys(_ORIGIN), "importer": importer.name, "data": request.data, "objective": named.layout.objective}
+    objective = request.objective or named.layout.objective
+    origin = {**dict.fromkeys(_ORIGIN), "importer": importer.name, "data": request.data, "objective": objective}
     given = request.weights is not None or found.rule == "dense"
     return Description(
         arch=arch,
