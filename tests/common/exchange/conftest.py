@@ -1,4 +1,4 @@
-"""What tests of exchange share: foreign networks written by hand, imports through the command line, and what a ticket computes."""
+"""What tests of exchange share: foreign networks written by hand, imports by command line, what a ticket computes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def real() -> Callable[[str], Path]:
 
 @pytest.fixture
 def cifar_state() -> Callable[..., dict[str, Tensor]]:
-    """Return a function that draws the tensors of a CIFAR ResNet-20 of an option, with a classifier of a name, as files have them."""
+    """Return a function that draws the tensors of a CIFAR ResNet-20: its option, its classifier's name, a seed."""
     return lambda option="B", classifier="fc", seed=0: _drawn(_cifar_shapes(option, classifier), seed)
 
 

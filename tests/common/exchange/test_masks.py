@@ -68,6 +68,16 @@ def test_weights_from_another_file(
     assert again.rewind_point().head.keys() == ticket.rewind_point().head.keys()
 
 
+def test_a_mask_of_a_classifier_is_left_out_without_its_weights(
+    masks: dict[str, Tensor], import_file: Import, refused: Refused, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    torch.save({**masks, "fc.weight": torch.ones(10, 64)}, tmp_path / "masks.pt")
+    assert set(import_file(tmp_path / "masks.pt").mask) == set(masks)
+    assert "1 masks of other parts (fc.weight ...)" in capsys.readouterr().out
+    torch.save({**masks, "other.weight": torch.ones(10, 63)}, tmp_path / "masks.pt")
+    assert "has a mask of 'other.weight', which the backbone has not" in refused(tmp_path / "masks.pt")
+
+
 def test_weights_beside_them_are_zero_where_pruned(
     masks: dict[str, Tensor], cifar_state: States, import_file: Import, refused: Refused, tmp_path: Path
 ) -> None:
