@@ -64,6 +64,8 @@ def kept_by_masks(
             taken[name] = kept
         elif name in own_head or name.startswith("head."):
             head[own_head.get(name, name.removeprefix("head."))] = without_kernel(kept)
+        elif classifier is None and name not in own and _is_classifiers(kept, backbone):
+            left_out = (*left_out, name)  # of a head whose weights are not there
         elif name in own and bool(kept.all()):
             continue  # a bias or a norm that has a mask and keeps everything
         else:
@@ -76,6 +78,11 @@ def kept_by_masks(
     if not taken:
         raise InputError(f"{what}: none of its {len(masks)} masks is of a weight of the backbone; see --arch")
     return _kept(taken, backbone, head, left_out, what)
+
+
+def _is_classifiers(kept: Tensor, backbone: nn.Module) -> bool:
+    kept = without_kernel(kept)
+    return kept.ndim == 2 and kept.shape[1] == getattr(backbone, "num_features", None)
 
 
 def as_bool(name: str, mask: Tensor, what: str) -> Tensor:
