@@ -102,7 +102,7 @@ def write_open_lth(path: Path, *, trained: bool = True, **settings: Any) -> nn.M
     return model
 
 
-def write_rigl(path: Path, *, variables: bool = True, depths: tuple[int, ...] = (2, 1), width: int = 4) -> nn.Module:
+def write_rigl(path: Path, *, variables: bool = True, depths: tuple[int, ...] = (2, 1, 1, 1), width: int = 4) -> nn.Module:
     """Write the arrays of a TensorFlow checkpoint; the network is the masked one, and the file's weights are not masked."""
     model = randomised(TensorflowBottlenecks(depths, width))
     arrays: dict[str, np.ndarray[Any, Any]] = {}

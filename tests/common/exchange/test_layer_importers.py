@@ -102,9 +102,9 @@ def test_str_keeps_what_exceeds_the_threshold(tmp_path: Path) -> None:
     assert torch.equal(ticket.mask["layer2.0.conv1.weight"], expected)
     weight = ticket.rewind_point().backbone["layer2.0.conv1.weight"]
     for place in ((0, 0, 0, 0), (3, 2, 1, 1), (20, 7, 2, 0)):
-        value, threshold = float(layer.weight[place]), 1 / (1 + float(np.exp(-layer.sparseThreshold.item())))
+        value, threshold = layer.weight[place].item(), 1 / (1 + float(np.exp(-layer.sparseThreshold.item())))
         by_hand = 0.0 if abs(value) <= threshold else value - threshold * (1 if value > 0 else -1)
-        assert float(weight[place]) == pytest.approx(by_hand, abs=1e-7)
+        assert weight[place].item() == pytest.approx(by_hand, abs=1e-7)
     assert ticket.rewind_point().head["weight"].shape == (5, 64)
 
 
@@ -132,7 +132,7 @@ def test_rigl(variables: bool, tmp_path: Path) -> None:
     source = read_source(tmp_path / "rigl.npz")
     named = canonical(find_importer(source, "auto").read(source), "rigl.npz")
     assert named.weights is not None
-    backbone: Any = ResNet(Bottleneck, (2, 1), num_classes=5, channels=(4, 8))
+    backbone: Any = ResNet(Bottleneck, (2, 1, 1, 1), num_classes=5, channels=(4, 8, 16, 32))
     make_variant_(backbone, "this ResNet", "tf_same")
     missing, unexpected = backbone.load_state_dict(named.weights.state, strict=False)
     assert not unexpected
@@ -262,7 +262,7 @@ def test_rigls_damage_is_said(change: dict[str, Any], message: str, tmp_path: Pa
 def test_open_lths_mask_of_another_run(tmp_path: Path) -> None:
     foreign_files.write_open_lth(tmp_path / "mask.pth")
     torch.save(randomised(SmallNet()).state_dict(), tmp_path / "other.pth")
-    with pytest.raises(InputError, match="has a mask of 'blocks.0.conv1.weight'.*are they of one run"):
+    with pytest.raises(InputError, match=r"has a mask of 'blocks\.0\.conv1\.weight'.*are they of one run"):
         imported(tmp_path / "mask.pth", "resnet20", weights=tmp_path / "other.pth")
 
 
