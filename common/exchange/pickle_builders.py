@@ -76,6 +76,8 @@ class Builders:
             "collections.defaultdict": lambda arguments: self._ordered(arguments[1:]),
             "builtins.set": self._set,
             "__builtin__.set": self._set,
+            "builtins.bytes": _no_bytes,
+            "__builtin__.bytes": _no_bytes,
             "torch.Size": self._size,
             **{f"torch.{name}": _storage_class for name in STORAGE_DTYPES},
             "torch._utils._rebuild_tensor": self._tensor,
@@ -145,6 +147,11 @@ def dtype_of(kind: Any) -> torch.dtype:
 
 def _storage_class(arguments: tuple[Any, ...]) -> Any:
     raise PickleError("its pickle makes a storage by itself")
+
+
+def _no_bytes(arguments: tuple[Any, ...]) -> bytes | Inert:
+    """Return b"", which protocols 0 to 2 write as a call."""
+    return Inert("bytes") if arguments else b""
 
 
 def _foreign(arguments: tuple[Any, ...]) -> Inert:

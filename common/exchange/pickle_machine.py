@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from torch import Tensor
 
-MAX_OPCODES = 2_000_000
+MAX_OPCODES = 500_000
 MAX_GROWTH = 8
 _SLACK = 2**26
 _ITEM_BYTES = 100

@@ -66,9 +66,7 @@ def read_source(path: Path, weights: Path | None = None, *, legacy_pickle: bool 
 def _source(path: Path, weights: Source | None, legacy_pickle: bool) -> Source:
     tree = READERS.get(path.suffix.lower(), read_restricted if legacy_pickle else _torch_tree)(path)
     if isinstance(tree, Inert):
-        raise InputError(
-            f"{path} is a pickled object ({tree.name}), which only its own code could use; save its state dict there"
-        )
+        raise InputError(f"{path} is a pickled {tree.name}, which only its own code could use; save its state dict there")
     return Source(path, tree, _usable(state_dict_in(tree, str(path)), path), weights)
 
 
