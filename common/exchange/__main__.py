@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from common.subcommands import Parser, run
 
-COMMANDS = ("import",)
+COMMANDS = ("import", "cost", "compact")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
