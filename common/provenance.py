@@ -53,6 +53,22 @@ def software() -> dict[str, Any]:
     return {"version": common.__version__, "commit": commit(), "torch": version_of("torch")}
 
 
+def machine() -> dict[str, Any]:
+    """Describe the machine and the software that measured figures belong to. Loads torch."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"processor": _processor(), "threads": torch.get_num_threads(), "gpu": gpu, "commit": commit(), **versions()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def host() -> dict[str, Any]:
     """Return this process for `run.json`: host name and process id."""
     return {"host": socket.gethostname(), "pid": os.getpid()}

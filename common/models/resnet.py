@@ -14,7 +14,7 @@ class PaddedShortcut(nn.Module):
 
     def __init__(self, in_chans: int, out_chans: int, stride: int) -> None:
         super().__init__()
-        self.stride = stride
+        self.in_chans, self.stride = in_chans, stride
         self.before = (out_chans - in_chans) // 2
         self.after = out_chans - in_chans - self.before
 

@@ -134,10 +134,15 @@ def _without_empty(steps: list[Step], present_M: Tensor, classes_M: Tensor) -> T
     return present_M
 
 
-def opaque_steps(analysis: Analysis) -> list[tuple[fx.Node, int]]:
-    """Return the operations that are not understood and read channels, and how many; the network's output is none of them."""
-    return [
-        (step.node, sum(len(x) for x in step.inputs))
-        for step in analysis.steps
-        if isinstance(step.rule, Opaque) and step.inputs and step.node.op != "output"
-    ]
+def opaque_steps(analysis: Analysis, traced: Traced) -> list[tuple[fx.Node, int]]:
+    """Return the operations that are not understood, and how many channels each keeps: those that it reads.
+
+    Where nothing is known of what it reads, they are its own filters. The network's output is none of these operations.
+    """
+    found = []
+    for step in analysis.steps:
+        if isinstance(step.rule, Opaque) and step.node.op != "output":
+            own = getattr(traced.modules[str(step.node.target)], "weight", None) if step.node.op == "call_module" else None
+            channels = sum(len(x) for x in step.inputs) or (0 if own is None else len(own))
+            found += [(step.node, channels)] if channels else []
+    return found

@@ -12,12 +12,13 @@ import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from common.errors import RunError
+from common.errors import InputError, RunError
 from common.exchange.compaction.analysis import Analysis, analyse, opaque_steps
 from common.exchange.compaction.rules import Layer
 from common.exchange.compaction.surgery import Cut, cut_
@@ -63,12 +64,13 @@ def compact(network: nn.Module, example_NCHW: Tensor) -> Compaction:
         example_NCHW: input of the network, float (N, C, H, W); random values make the check sharper than zeros.
 
     Raises:
-        InputError: the network cannot be traced, or the example does not fit it.
+        InputError: the network cannot be copied or traced, or the example does not fit it.
         RunError: the outputs differ; the network does something that was misunderstood, or its outputs are not finite.
     """
-    before = copy.deepcopy(network).cpu().double().eval()
+    before = _copied(network).cpu().double().eval()
     example = example_NCHW.detach().to("cpu", torch.float64)
-    analysis = analyse(trace(before, example))
+    traced = trace(before, example)
+    analysis = analyse(traced)
     after = copy.deepcopy(before)
     cuts = cut_(after, analysis)
     check_same(before, after, example, _TOLERANCE)
@@ -77,9 +79,20 @@ def compact(network: nn.Module, example_NCHW: Tensor) -> Compaction:
         if isinstance(getattr(module, "arch", None), Mapping):
             module.arch = {**module.arch, "variant": COMPACTED}  # type: ignore[assignment, dict-item]
     opaque: Counter[str] = Counter()
-    for node, channels in opaque_steps(analysis):
+    for node, channels in opaque_steps(analysis, traced):
         opaque[str(node.target if isinstance(node.target, str) else node.name)] += channels
     return Compaction(after, cuts, _counts(analysis), dict(opaque))
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(network)
+    except RuntimeError as error:  # torch copies no tensor that is a result of a graph
+        why = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"the network cannot be copied, since a weight of it is computed by hooks (torch.nn.utils.prune, weight_norm); remove "
+            f"them first, as torch.nn.utils.prune.remove does: {why}"
+        ) from error
 
 
 def check_same(before: nn.Module, after: nn.Module, example: Tensor, tolerance: float) -> float:
@@ -115,7 +128,8 @@ def check_same(before: nn.Module, after: nn.Module, example: Tensor, tolerance: 
 
 def _restore_types_(after: nn.Module, network: nn.Module) -> None:
     """Give a compacted network the types and devices of the original; a bias that is new takes its weight's."""
-    own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    named = (network.named_parameters(remove_duplicate=False), network.named_buffers(remove_duplicate=False))
+    own = dict(chain(*named))
     for prefix, module in after.named_modules():
         for stored in (module._parameters, module._buffers):
             for name, tensor in stored.items():

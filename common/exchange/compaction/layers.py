@@ -48,8 +48,8 @@ def is_one_operation(module: nn.Module) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Say whether hooks may change what a module computes (torch.nn.utils.prune works by them)."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    """Say whether hooks, or a forward pass of its own, may change what a module computes (torch.nn.utils.prune has hooks)."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def is_identity(module: nn.Module) -> bool:

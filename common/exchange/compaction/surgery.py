@@ -63,6 +63,7 @@ def shrink_(module: Any, cut: Cut) -> None:
         first = module.before + cut.in_chans
         module.before = int((cut.outputs < module.before).sum())
         module.after = int((cut.outputs >= first).sum())
+        module.in_chans = len(cut.inputs)
         return
     if hasattr(module, "running_mean"):
         for name in ("weight", "bias", "running_mean", "running_var"):
