@@ -121,7 +121,7 @@ def _kept(request: Request, found: Found, named: Named, matched: Matched | None,
     if found.rule == "masks":
         if request.dense:
             raise InputError(f"--dense: {what} holds masks; leave --dense out")
-        kept = kept_by_masks(named.masks, backbone, matched.classifier if matched else None, named.masks_left_out, what)
+        kept = kept_by_masks(named, backbone, matched, what)
         if matched is not None and not found.dense_weights:
             check_pruned(kept, matched.state, matched.head, what)
         return kept
