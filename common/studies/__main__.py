@@ -1,4 +1,7 @@
-"""Plan a grid of runs, run it, follow it, report on it: `python -m common.studies plan|run|status|report STUDY.yaml`."""
+"""Plan a grid of runs, run it, follow it, report on it: `python -m common.studies plan|run|status|report STUDY.yaml`.
+
+`python -m common.studies published RESULTS` prints results beside published numbers.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from common.errors import InputError
 from common.files import require_writable
 from common.studies.estimate import Estimate, Forecast, estimates, forecast
 from common.studies.plan import Plan, is_done, make_plan, study_folder
+from common.studies.published.command import add_parser as add_published
+from common.studies.published.command import run_published
 from common.studies.report import PAGE, current_report, write_report
 from common.studies.run import run_plan
 from common.studies.study import load_study
 from common.studies.tables import verdict_lines
-from common.studies.words import counted, duration, size
+from common.studies.words import columns, counted, duration, size
 from common.subcommands import Parser, run
 
 
@@ -29,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="common.studies", description="Plan a grid of runs, run it, follow it, report on it.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="plan|run|status|report")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="plan|run|status|report|published")
     about = {
         "plan": ("list what is to run, with time and disk where they are known; runs nothing", _plan),
         "run": ("run what is not done, then write the report", _run),
@@ -47,10 +52,13 @@ def _parser() -> Parser:
             )
         if name in ("plan", "status"):
             command.add_argument("--json", action="store_true", help="print JSON")
+    add_published(commands)
     return parser
 
 
 def _act(words: argparse.Namespace) -> int:
+    if words.command == "published":
+        return run_published(words)
     if getattr(words, "workers", 1) < 1:
         raise InputError(f"--workers: got {words.workers}, expected an integer >= 1")
     study = load_study(words.study)
@@ -121,16 +129,11 @@ def _plan_text(plan: Plan, known: dict[str, Estimate], left: Forecast, workers: 
     return "\n".join(
         [
             plan.study.title,
-            *_columns(rows),
+            *columns(rows),
             f"{counted(counts['runs'], 'run')}: {counts['done']} done, {counts['runs'] - counts['done']} to run",
             f"core time {duration(left.core_seconds)}; on the clock {wall}; disk {size(left.bytes)}",
         ]
     )
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
 def _run(words: argparse.Namespace, plan: Plan) -> int:
@@ -156,7 +159,7 @@ def _status(words: argparse.Namespace, plan: Plan) -> int:
     for entry in plan.study.entries:
         counts = _counts(plan, entry.name)
         rows.append((entry.name, *(str(counts[key]) for key in ("runs", "done", "running", "failed", "new"))))
-    print("\n".join(_columns(rows)))
+    print("\n".join(columns(rows)))
     for job in plan.jobs:
         if _state(job) == "failed":
             print(f"failed: {job.id} ({job.run})")
