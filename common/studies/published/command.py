@@ -14,8 +14,8 @@ from common.studies.published.compare import COMPARED, NOT_RUN, THEIRS, UNDECIDE
 from common.studies.words import columns, counted, number, spread
 
 RULE = (
-    "units: (ours - theirs) / s, s the sample standard deviation over their seeds where they published one, else over ours. It is the "
-    "spread of single runs, not the error of a mean, and no test."
+    "units: (ours - theirs) / s, s the sample standard deviation over their seeds where they published one, else over ours. "
+    "It is the spread of single runs, not the error of a mean, and no test."
 )
 
 
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="the runs below FOLDER are of the checkpoints that a table calls NAME, such as 'AC/DC=runs/acdc'; nothing else tells",
+        help="runs below FOLDER are of what a table calls NAME, such as 'AC/DC=runs/acdc', which results cannot tell",
     )
     command.add_argument("--json", action="store_true", help="print JSON, every cell in it")
 

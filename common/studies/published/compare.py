@@ -32,7 +32,7 @@ class Row:
     """One cell with what there is of ours.
 
     Attributes:
-        status: compared, not run, not comparable (the cell says why), or undecided (a winning level that our results do not give).
+        status: compared, not run, not comparable (the cell says why), or undecided (our results do not give a winning level).
         ours: our mean and deviation; None for tables of winning levels.
         level: our largest winning level; None elsewhere.
         difference: ours - theirs, a fraction; for winning levels, in levels (factors of .8 in density).
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class NearMiss:
-    """Results of one recipe ("Downstream/cvpr2021_svhn") that are of no cell, their nearest one, and in what they differ from it."""
+    """Results of one recipe, "Downstream/cvpr2021_svhn", that are of no cell: their nearest one, and in what they differ."""
 
     recipe: str
     files: tuple[str, ...]
@@ -145,5 +145,6 @@ def _winning_row(table: Table, cell: Cell, of_cell: Sequence[Found]) -> Row:
     if why is not None:
         return Row(table.name, cell, UNDECIDED, note=why)
     theirs = 0 if cell.value is None else level_of(1 - cell.value)
-    assert theirs is not None and level is not None
+    assert theirs is not None
+    assert level is not None
     return Row(table.name, cell, COMPARED, level=level, difference=float(level.level - theirs))

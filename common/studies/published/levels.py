@@ -70,7 +70,8 @@ def _by_level(cell: Cell, found: Sequence[Found]) -> tuple[dict[int, list[float]
     runs: dict[int, set[str]] = {}
     for one in found:
         level, value = level_of(one.density), one.measured(cell.metric)
-        assert level is not None and value is not None  # results without either are of no cell
+        assert level is not None  # a result without a level or a value is of no cell
+        assert value is not None
         runs.setdefault(level, set()).add(one.configuration)
         values.setdefault(level, []).append(value)
     several = next((level for level, names in runs.items() if len(names) > 1), None)

@@ -15,7 +15,7 @@ NEAR = 2
 def differences(cell: Cell, found: Found) -> list[str]:
     """Say in what a result is not of a cell; an empty list: it is.
 
-    A cell without a density is matched at every level of the search. What a result says of itself counts, and nothing is inferred.
+    A cell without a density is matched at every level of the search. What a result says counts, and nothing is inferred.
     """
     told = [
         f"{path} is {found.text(path)}, expected {' or '.join(texts)}"

@@ -190,7 +190,8 @@ def test_rounds_of_a_task_search_are_read_and_its_last_result_is_not_read_twice(
         "start": {"weights": None},
     }  # fmt: skip
     shared = {
-        "recipe": "cvpr2021_svhn", "config": config, "data": {"name": "svhn"}, "control": "ticket", "protocol": "imp", "source": None
+        "recipe": "cvpr2021_svhn", "config": config, "data": {"name": "svhn"}, "control": "ticket", "protocol": "imp",
+        "source": None,
     }  # fmt: skip
     run = "Downstream/cvpr2021_svhn-0123456789ab/seed1-0"
     for level in (0, 4):
