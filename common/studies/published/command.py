@@ -11,7 +11,7 @@ from common.errors import InputError
 from common.studies.published.cells import WINNING_SPARSITY, Cell, Table, load_tables
 from common.studies.published.collect import Refused, collect
 from common.studies.published.compare import COMPARED, NOT_RUN, THEIRS, UNDECIDED, NearMiss, Row, compare
-from common.studies.words import columns, counted, number, spread
+from common.studies.words import columns, counted
 
 RULE = (
     "units: (ours - theirs) / s, s the sample standard deviation over their seeds where they published one, else over ours. "
@@ -90,15 +90,15 @@ def _table_lines(table: Table, rows: Sequence[Row], *, every: bool) -> list[str]
 
 def _cells(row: Row) -> tuple[str, ...]:
     cell, ours = row.cell, row.ours
-    read = f" (read to {number(cell.reading)})" if cell.reading else ""
-    theirs = spread(cell.value, cell.deviation) + read
+    read = f" (read to {cell.reading:g})" if cell.reading else ""
+    theirs = _spread(cell.value, cell.deviation) + read
     density = "" if cell.density is None else f"{cell.density:.4f}"
     start = (cell.data, cell.name, density, _protocol(cell), cell.metric, theirs)
     if ours is None or row.difference is None:
         return (*start, row.note or row.status, _count(cell.n), "0", "", "", cell.place)
     units = row.note or "" if row.units is None else f"{row.units:+.1f} s of {row.deviation_of}"
     flags = f" [{', '.join(ours.flags)}]" if ours.flags else ""
-    told = (spread(ours.spread.mean, ours.spread.deviation), _count(cell.n), str(ours.spread.n), _signed(row.difference), units)
+    told = (_spread(ours.spread.mean, ours.spread.deviation), _count(cell.n), str(ours.spread.n), f"{row.difference:+.4f}", units)
     return (*start, *told, f"{cell.place}; {ours.configuration}{flags}")
 
 
@@ -119,8 +119,10 @@ def _sparsity(value: float | None) -> str:
     return "no level wins" if not value else f"{100 * value:.2f}% removed"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.4f}"
+def _spread(mean: float | None, deviation: float | None) -> str:
+    """Return mean and sample standard deviation with the four decimals that publications print of percentages."""
+    parts = [f"{value:.4f}" for value in (mean, deviation) if value is not None]
+    return " ± ".join(parts)
 
 
 def _count(n: int | None) -> str:

@@ -53,7 +53,7 @@ def largest_winning(cell: Cell, of_cell: Sequence[Found]) -> tuple[Level | None,
         if why is not None:
             return None, f"{data}: {why}"
         if 0 not in values or len(values) == 1:
-            return None, f"{data}: {'no ticket' if 0 in values else 'no dense run'} was run"
+            return None, f"{data}: {'a ticket' if 0 in values else 'dense'} was not run"
         verdicts[data] = {level: statistics.winning(at, values[0]) for level, at in values.items() if level}
         if statistics.FEW in verdicts[data].values():
             return None, f"{data}: {statistics.FEW} of dense ({len(values[0])}, expected {statistics.MIN_SEEDS})"

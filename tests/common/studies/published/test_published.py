@@ -213,7 +213,7 @@ def test_the_text_says_what_there_is_and_what_was_not_run(tmp_path, capsys):
     assert "not run: 240 cells" in text
     assert "not run: 191 cells" in text
     line = next(line for line in text.splitlines() if line.strip().startswith("cifar10  (m_sim"))
-    for part in ("0.4096", "full", "top1", ".964 (read to .001)", ".964 ± .004", "+0.0004", "+0.1 s of ours"):
+    for part in ("0.4096", "full", "top1", "0.9636 (read to 0.001)", "0.9640 ± 0.0036", "+0.0004", "+0.1 s of ours"):
         assert part in line
     assert "near miss: Downstream/cvpr2021_cifar10 (1 result) is not of cvpr2021_figure3" in text
     assert "not comparable: 7 cells: no recipe here changes the temperature" in text
