@@ -16,6 +16,7 @@ from typing import Any
 from common.errors import InputError
 from common.files import require_writable
 from common.studies.estimate import Estimate, Forecast, estimates, forecast
+from common.studies.gpus import choose_gpus
 from common.studies.plan import Plan, is_done, make_plan, study_folder
 from common.studies.published.command import add_parser as add_published
 from common.studies.published.command import run_published
@@ -47,9 +48,10 @@ def _parser() -> Parser:
         command.add_argument("--out", default="runs", help="root of runs (default: runs)")
         command.set_defaults(action=action)
         if name in ("plan", "run"):
-            command.add_argument(
-                "--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread (default: one per core)"
-            )
+            command.add_argument("--workers", type=int, help="processes of one thread (default: one per core, or GPU of --gpus)")
+        if name == "run":
+            command.add_argument("--gpus", help="bind each process to one GPU: auto (all), a number, or a list such as 0,1")
+            command.add_argument("--slurm", metavar="FILE", help="run as jobs of a SLURM cluster; FILE says what they ask for")
         if name in ("plan", "status"):
             command.add_argument("--json", action="store_true", help="print JSON")
     add_published(commands)
@@ -59,13 +61,23 @@ def _parser() -> Parser:
 def _act(words: argparse.Namespace) -> int:
     if words.command == "published":
         return run_published(words)
-    if getattr(words, "workers", 1) < 1:
-        raise InputError(f"--workers: got {words.workers}, expected an integer >= 1")
     study = load_study(words.study)
     if words.command in ("plan", "run"):
+        _choose_workers(words)
         for folder in (Path(words.out), study_folder(study, words.out)):
             require_writable(folder)
     return int(words.action(words, make_plan(study, words.out)))
+
+
+def _choose_workers(words: argparse.Namespace) -> None:
+    """Fill in the number of workers and the GPUs that they are bound to."""
+    slurm, gpus = getattr(words, "slurm", None), getattr(words, "gpus", None)
+    if slurm is not None and (words.workers is not None or gpus is not None):
+        raise InputError(f"--slurm: leave --workers and --gpus out; {slurm} says jobs_at_once and gpus_per_node in their place")
+    words.gpus = choose_gpus(gpus) if gpus is not None else []
+    words.workers = words.workers if words.workers is not None else len(words.gpus) or os.cpu_count() or 1
+    if words.workers < 1:
+        raise InputError(f"--workers: got {words.workers}, expected an integer >= 1")
 
 
 def _plan(words: argparse.Namespace, plan: Plan) -> int:
@@ -138,7 +150,7 @@ def _plan_text(plan: Plan, known: dict[str, Estimate], left: Forecast, workers: 
 
 def _run(words: argparse.Namespace, plan: Plan) -> int:
     try:
-        failed = run_plan(plan, words.workers)
+        failed = _run_all(words, plan)
     except KeyboardInterrupt:
         print("common.studies: stopped; the same command continues where it was", file=sys.stderr)
         return 1
@@ -149,6 +161,16 @@ def _run(words: argparse.Namespace, plan: Plan) -> int:
         print(f"common.studies: {name}: {reason}", file=sys.stderr)
     print(f"report: {after.folder / PAGE}")
     return 1 if failed else 0
+
+
+def _run_all(words: argparse.Namespace, plan: Plan) -> dict[str, str]:
+    """Run what is not done, here or on a cluster; return why runs failed."""
+    if words.slurm is None:
+        return run_plan(plan, words.workers, words.gpus)
+    from common.studies.cluster import run_on_cluster
+    from common.studies.cluster_config import load_cluster
+
+    return run_on_cluster(plan, load_cluster(words.slurm, plan.study))
 
 
 def _status(words: argparse.Namespace, plan: Plan) -> int:
