@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from common.canonical import Rules
-from common.config import KeepConfig, LabelledDataConfig, RunConfig, StartConfig, TicketConfig, option, require
+from common.config import (
+    KeepConfig,
+    LabelledDataConfig,
+    OptimConfig,
+    SearchConfig,
+    SearchStartConfig,
+    TicketConfig,
+    option,
+    require,
+)
 from common.data.augment_config import AugmentConfig
+
+
+@dataclass(frozen=True)
+class TaskOptimConfig(OptimConfig):
+    """How weights move, and among which learning rates validation chooses."""
+
+    sweep: tuple[float, ...] = option(
+        (), "learning rates, > 0: each is trained from the same start, and validation chooses one; none: optim.lr"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rates = list(self.sweep)
+        expected = "no rates, or two or more different ones, > 0"
+        require(
+            len(rates) != 1 and len(set(rates)) == len(rates) and all(rate > 0 for rate in rates), "optim.sweep", rates, expected
+        )
 
 
 @dataclass(frozen=True)
 class LinearConfig:
     """The linear head of protocol `linear`."""
 
-    l2: tuple[float, ...] = option((1.0,), "L2 strengths of the logistic regression, > 0; of several, the labels choose one")
+    solver: Literal["lbfgs", "sgd"] = option(
+        "lbfgs", "lbfgs: logistic regression to convergence; sgd: epochs over the features with optim.* and train.*"
+    )
+    standardise: bool = option(
+        True, "features get mean 0 and deviation 1 over the training images, whose labels are not looked at"
+    )
+    l2: tuple[float, ...] = option(
+        (1.0,), "lbfgs: L2 strengths of the logistic regression, > 0; of several, the labels choose one"
+    )
     folds: int = option(5, "folds of the cross-validation that chooses where data.labels is set, >= 2")
     max_iterations: int = option(1000, "iterations of L-BFGS at most")
 
@@ -25,61 +59,154 @@ class LinearConfig:
 
 
 @dataclass(frozen=True)
+class FeaturesConfig:
+    """What computes the features of a frozen backbone."""
+
+    engine: Literal["torch", "onnxruntime", "compacted"] = option(
+        "torch",
+        "linear, knn: torch; onnxruntime (extra onnx); compacted: torch, without the channels that a mask has emptied. "
+        "They compute the same function, up to rounding",
+        identity=False,
+    )
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """What the result is measured on."""
 
     split: Literal["test", "validation"] = option(
         "test", "test, touched once at the end; validation while a recipe is being made"
     )
-    neighbours: int = option(20, "k of the k-NN classifier that --evaluate uses for a ticket without a head, >= 1")
+    neighbours: int = option(20, "k of the k-NN classifier of protocol knn, and of --evaluate for a ticket without a head, >= 1")
 
     def __post_init__(self) -> None:
         require(self.neighbours >= 1, "evaluation.neighbours", self.neighbours, "an integer >= 1")
 
 
-@dataclass(frozen=True)
-class DownstreamConfig(RunConfig):
-    """A classification task from a ticket or a control."""
+def _kept(config: DownstreamConfig) -> str:
+    """What is kept of a transfer is its one network, if it has one."""
+    if config.keep.trained == "none" or config.protocol == "knn":
+        return "none"
+    return config.keep.trained if config.searches else "last"
 
+
+@dataclass(frozen=True)
+class DownstreamConfig(SearchConfig):
+    """A classification task: from a ticket or a control or, with prune.rounds, a search for tickets on the task itself."""
+
+    REWINDS_OF_GIVEN: ClassVar[tuple[tuple[str, ...], str]] = (
+        ("pretrained", "round0", "step", "final"),
+        "pretrained, round0, step or final: with start.weights there is no random start",
+    )
     RULES: ClassVar[Rules] = Rules(
         forms={
             "linear.l2": lambda c: sorted(c.linear.l2),
-            "keep.trained": lambda c: "none" if c.keep.trained == "none" else "last",
+            "optim.sweep": lambda c: sorted(c.optim.sweep),
+            "keep.trained": _kept,
         },
         unused=(
-            ("optim.*", lambda c: c.protocol == "linear"),
-            ("augment.*", lambda c: c.protocol == "linear"),
-            ("train.epochs", lambda c: c.protocol == "linear"),
-            ("train.batch_size", lambda c: c.protocol == "linear"),
-            ("train.accumulate", lambda c: c.protocol == "linear"),
-            ("train.channels_last", lambda c: c.protocol == "linear"),
-            ("train.compile", lambda c: c.protocol == "linear"),
-            ("select", lambda c: c.protocol == "linear"),
-            ("linear.*", lambda c: c.protocol == "full"),
-            ("linear.folds", lambda c: len(c.linear.l2) == 1),
+            ("optim.*", lambda c: not c.trains_in_steps),
+            ("optim.lr", lambda c: bool(c.optim.sweep)),
+            ("augment.*", lambda c: c.protocol != "full"),
+            ("train.epochs", lambda c: not c.trains_in_steps),
+            ("train.batch_size", lambda c: not c.trains_in_steps),
+            ("train.accumulate", lambda c: not c.trains_in_steps),
+            ("train.channels_last", lambda c: c.protocol != "full"),
+            ("train.compile", lambda c: c.protocol != "full"),
+            ("select", lambda c: not c.trains_in_steps),
+            ("linear.*", lambda c: c.protocol != "linear"),
+            ("linear.l2", lambda c: c.linear.solver == "sgd"),
+            ("linear.max_iterations", lambda c: c.linear.solver == "sgd"),
+            ("linear.folds", lambda c: c.linear.solver == "sgd" or len(c.linear.l2) == 1),
+            ("ticket.*", lambda c: c.searches),
+            *((name, lambda c: not c.searches) for name in ("prune.*", "rewind.*", "start.head", "start.train")),
         ),
     )
 
     data: LabelledDataConfig = option(LabelledDataConfig, "which images, and how many labels")
-    protocol: Literal["full", "linear"] = option(
-        "linear", "full: train every kept weight; linear: a linear head on frozen features"
+    protocol: Literal["full", "linear", "knn"] = option(
+        "linear",
+        "full: train every kept weight; linear: a linear head on frozen features; knn: nearest neighbours among frozen features",
     )
-    select: Literal["last", "best"] = option("last", "full: the last epoch, or the best one on validation labels")
+    select: Literal["last", "best"] = option("last", "full, linear by sgd: the last epoch, or the best one on validation labels")
+    optim: TaskOptimConfig = option(TaskOptimConfig, "how weights move")
     ticket: TicketConfig = option(TicketConfig, "which ticket, as what")
-    start: StartConfig = option(StartConfig, "weights of control mask_only, or of a dense run without a ticket")
+    start: SearchStartConfig = option(
+        SearchStartConfig, "weights of control mask_only, of a dense run without a ticket, or of round 0 of a search"
+    )
     linear: LinearConfig = option(LinearConfig, "the linear head")
+    features: FeaturesConfig = option(FeaturesConfig, "what computes the features of a frozen backbone")
     augment: AugmentConfig = option(AugmentConfig, "full: how training images are varied")
     evaluation: EvaluationConfig = option(EvaluationConfig, "what the result is measured on")
     keep: KeepConfig = option(KeepConfig, "what stays on disk: none, or the trained network (last, all)")
 
+    @property
+    def searches(self) -> bool:
+        """Whether tickets are found on the task itself instead of one being transferred to it."""
+        return self.prune.rounds > 0
+
+    @property
+    def rewind_point(self) -> str:
+        """As every search's, but that fresh weights are rewound to their initialisation (Frankle and Carbin 2019)."""
+        return self.rewind.to or ("init" if self.start.weights is None else "pretrained")
+
+    @property
+    def trains_round_0(self) -> bool:
+        """As every search's, but that given weights, which were trained on something else, are trained on the task."""
+        return self.start.train is not False
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.protocol == "full" and self.select == "best" and self.data.labels is not None:
+        self._check_search() if self.searches else self._check_transfer()
+        sweep = list(self.optim.sweep)
+        if sweep:
+            expected = "no rates: only full, and linear with linear.solver sgd, have a learning rate"
+            require(self.trains_in_steps, "optim.sweep", sweep, expected)
+        if self.trains_in_steps and (self.select == "best" or sweep) and self.data.labels is not None:
+            asked = "select best" if self.select == "best" else "optim.sweep"
             require(
                 self.data.validation_labels > 0,
                 "data.validation_labels",
                 self.data.validation_labels,
-                "> 0 with select best and data.labels: no more than data.labels labels may choose anything",
+                f"> 0 with {asked} and data.labels: no more than data.labels labels may choose anything",
             )
         if self.evaluation.split == "validation":
             require(self.select == "last", "select", self.select, "last where validation is what the result is measured on")
+            require(not sweep, "optim.sweep", sweep, "no rates where validation is what the result is measured on")
+
+    @property
+    def trains_in_steps(self) -> bool:
+        """Whether an optimizer takes steps: under `full`, and under `linear` by SGD."""
+        return self.protocol == "full" or (self.protocol == "linear" and self.linear.solver == "sgd")
+
+    def _check_search(self) -> None:
+        """Refuse what a search on the task cannot be combined with.
+
+        Raises:
+            InputError: names the option.
+        """
+        full = "full with prune.rounds: tickets are found by training every weight"
+        require(self.protocol == "full", "protocol", self.protocol, full)
+        one = "no rates with prune.rounds: a search is trained at one; choose it by a sweep of the dense network"
+        require(not self.optim.sweep, "optim.sweep", list(self.optim.sweep), one)
+        for item in fields(TicketConfig):
+            got, unset = getattr(self.ticket, item.name), getattr(TicketConfig(), item.name)
+            expected = f"{unset or 'null'} with prune.rounds: a search goes on inside the ticket that start.weights names, if any"
+            require(got == unset, f"ticket.{item.name}", got, expected)
+        schedule = "true with rewind.to step, whose schedule is that of round 0"
+        require(self.rewind.to != "step" or self.trains_round_0, "start.train", self.start.train, schedule)
+
+    def _check_transfer(self) -> None:
+        """Refuse what only a search reads.
+
+        Raises:
+            InputError: names the option.
+        """
+        for name, got in {
+            "rewind.to": self.rewind.to,
+            "start.head": self.start.head,
+            "start.train": self.start.train,
+        }.items():
+            require(got is None, name, got, "null without prune.rounds: only a search for tickets has rounds")
+        longer = "full with ticket.control dense_long, which is trained for longer; a frozen backbone is not trained"
+        require(self.ticket.control != "dense_long" or self.protocol == "full", "protocol", self.protocol, longer)

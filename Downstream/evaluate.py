@@ -17,22 +17,24 @@ from common.cli import Invocation
 from common.data.datasets import Dataset, open_data
 from common.errors import InputError
 from common.files import sha256_file
-from common.metrics.knn import knn_accuracy
-from common.models.heads import Network, linear_head
+from common.models.heads import Network
 from common.tickets.rewind import restore_
+from common.tickets.ticket import load_ticket
 from common.tickets.trained import TRAINED, recorded_sha256
-from common.tickets.weights_file import read_weights
+from common.tickets.weights_file import NetworkState, read_weights
 from common.training.device import choose_device, threads
 from common.training.evaluation import Subject, as_ticket, read_subject, start_subject_, write_evaluation
-from common.training.frozen import features_of
 from common.training.precision import float32_products
 from common.training.pretraining import describe_data
 from common.training.recorded import RecordedRun, check_images, read_run, request_of
 from common.training.results import Outcome
+from common.training.small_dense import width_of
 from Downstream.config import DownstreamConfig
+from Downstream.features import Features
 from Downstream.labels import labelled_images
+from Downstream.neighbours import KNN_METRICS, judge_by_neighbours
+from Downstream.target import fresh_backbone, fresh_head
 from Downstream.task import classify
-from Downstream.transfer import fresh_backbone
 
 
 def evaluate_on_target(invocation: Invocation, what: str) -> None:
@@ -47,7 +49,7 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
     run = read_run(path) if path.is_dir() else None
     own = run if run is not None and run.folder == invocation.folder else None
     if own is not None:
-        request, subject = request_of(own, invocation), _network_of(own)
+        request, subject = request_of(own, invocation), read_subject(path, own) if _found(own) else _network_of(own)
     else:
         subject = read_subject(path, run)
         request = _request(invocation, subject)
@@ -58,7 +60,7 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
         dataset = open_data(config.data)
         if own is not None:
             check_images(own, describe_data(dataset))
-            outcome = _own_run(own, config, dataset, device)
+            outcome = _own_run(own, _state_of(own, subject), config, dataset, device)
         else:
             outcome = _by_neighbours(subject, config, dataset, device)
         write_evaluation(request, subject, outcome, device, seconds=time.monotonic() - started)
@@ -67,6 +69,8 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
 def _network_of(run: RecordedRun) -> Subject:
     """Name the network that a finished run kept."""
     file = run.path / TRAINED
+    if run.result.get("protocol") == "knn":
+        raise InputError(f"--evaluate: {run.path} is of protocol knn, which trains no network; judge its ticket instead")
     if not file.exists():
         raise InputError(f"--evaluate: {file} is missing: the run kept no network; run it with keep.trained last")
     return Subject(run.path, None, run, sha256_file(file))
@@ -98,19 +102,40 @@ def _require_alone(given: Any, name: str, path: Path) -> None:
         raise InputError(f"--{name} names {given[name]}, --evaluate {path}; one is judged at a time, leave --{name} out")
 
 
-def _own_run(run: RecordedRun, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
+def _found(run: RecordedRun) -> bool:
+    """Say whether a run was a search on the task, whose networks lie beside its tickets."""
+    return run.result.get("protocol") == "imp"
+
+
+def _state_of(run: RecordedRun, subject: Subject) -> NetworkState:
+    """Return the network that a run's result was measured on: of a search, that of its last round.
+
+    Raises:
+        InputError: it was not kept.
+    """
+    if not _found(run):
+        file = run.path / TRAINED
+        return read_weights(file, recorded_sha256(run.path / "result.json", file), named_by="the run's result").state
+    if "selected_epoch" in (run.result.get("details") or {}):
+        raise InputError(
+            f"--evaluate: {run.path} was measured on the best epoch of its last round (select best), and a search keeps the last "
+            f"one; judge the ticket's weights with --evaluate {subject.ticket}"
+        )
+    return load_ticket(subject.ticket).trained_weights() if subject.ticket is not None else NetworkState({}, {})
+
+
+def _own_run(run: RecordedRun, state: NetworkState, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
     """Judge a finished run's trained network on the split that its result was measured on."""
-    file, split = run.path / TRAINED, config.evaluation.split
-    state = read_weights(file, recorded_sha256(run.path / "result.json", file), named_by="the run's result").state
-    backbone = fresh_backbone(config, dataset)
-    network = Network(backbone, linear_head(int(backbone.num_features), len(dataset.classes), seed=config.seed.task))
+    split = config.evaluation.split
+    backbone = fresh_backbone(config, dataset, width=width_of(run.result.get("details") or {}))
+    network = Network(backbone, fresh_head(backbone, dataset, config.seed.task))
     restore_(network, state.joined())
     network.to(device)
     metrics = {f"{split}/{name}": value for name, value in classify(network, dataset.split(split), dataset, device).items()}
     kept: dict[str, Any] = {
         key: run.result[key] for key in ("protocol", "density", "control", "ticket", "mask_digest", "source", "flags")
     }
-    return Outcome("classification", describe_data(dataset), split, "top1", metrics, **kept)
+    return Outcome("classification", describe_data(dataset), split, dataset.metric, metrics, **kept)
 
 
 def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
@@ -126,21 +151,15 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         given=config.start,
         accept_mismatch=config.data.accept_input_mismatch,
     )
-    bank, split = labelled_images(dataset, config.data, config.seed.task).train, config.evaluation.split
-    queries = dataset.split(split)
-    value = knn_accuracy(
-        features_of(backbone, queries, dataset.input, device),
-        queries.labels.to(device),
-        features_of(backbone, bank, dataset.input, device),
-        bank.labels.to(device),
-        k=config.evaluation.neighbours,
-    )
+    labelled, split = labelled_images(dataset, config.data, config.seed.task), config.evaluation.split
+    features = Features(backbone, dataset, device, engine=config.features.engine)
+    measured = judge_by_neighbours(features, dataset.split(split), labelled, config.evaluation.neighbours)
     return Outcome(
         task="classification",
         data=describe_data(dataset),
         split=split,
-        metric="knn_accuracy",
-        metrics={f"{split}/knn_accuracy": value},
+        metric=KNN_METRICS[dataset.metric],
+        metrics={f"{split}/{name}": value for name, value in measured.items()},
         protocol="knn",
         density=start.density,
         control=start.control,
@@ -149,9 +168,10 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         source=start.source,
         flags=start.flags,
         details={
-            "labels": len(bank),
+            "labels": len(labelled.train),
             "neighbours": config.evaluation.neighbours,
             "norm_statistics": start.norm_statistics,
             "weights": config.ticket.weights if start.ticket else None,
+            "features_engine": features.engine,
         },
     )

@@ -1,6 +1,6 @@
-"""Protocol `linear`: a linear head on features that were extracted once.
+"""Protocol `linear` by L-BFGS: a logistic regression on features that were extracted once.
 
-Shapes: N images, D features, K classes.
+Shapes: N images, M of a fold, D features, K classes, P of them with a training label.
 """
 
 from __future__ import annotations
@@ -13,8 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.data.reading import Metric
+from common.metrics.accuracy import ACCURACIES
 from common.randomness import derive_seed
 from Downstream.config import LinearConfig
+from Downstream.features import folded_head
+
+_NEVER = -1e9
+"""Logit of a class that no training label is of: its share of the softmax is 0 in float32, as in the limit of the fit."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class LinearFit:
     Attributes:
         head: maps features (N, D) to logits (N, K); the standardisation is folded in.
         l2: the strength that was used.
-        scores: accuracy of every strength where several were offered, by cross-validation or on validation labels.
+        scores: accuracy, by the target's metric, of every strength where several were offered, by cross-validation or on
+            validation labels.
         converged: L-BFGS stopped by itself.
     """
 
@@ -43,6 +50,8 @@ def fit_linear(
     num_classes: int,
     seed: int,
     validation: tuple[Tensor, Tensor] | None,
+    metric: Metric = "top1",
+    balanced: bool = True,
 ) -> LinearFit:
     """Fit a multinomial logistic regression (scikit-learn, L-BFGS) to standardised features.
 
@@ -54,15 +63,18 @@ def fit_linear(
         num_classes: K.
         seed: the task's seed, for the folds.
         validation: features and labels that choose among several strengths; None: cross-validation of the training labels.
+        metric: the accuracy that chooses.
+        balanced: folds hold every class in like shares, which needs `config.folds` labels of each (`check_labels`); else they are
+            drawn over the images alike.
 
     Returns:
-        The head, and what was chosen. Every class needs a label, and `config.folds` of them where folds choose (`check_labels`).
+        The head, and what was chosen. Two classes need a label; one without is never predicted.
     """
     x_ND, y_N = _standardised(features_ND, standard), labels_N.cpu().numpy()
     scores: dict[str, float] = {}
     if len(config.l2) > 1:
         held_out = None if validation is None else (_standardised(validation[0], standard), validation[1].cpu().numpy())
-        scores = {f"{l2:g}": _score(x_ND, y_N, l2, config, seed, held_out) for l2 in config.l2}
+        scores = {f"{l2:g}": _score(x_ND, y_N, l2, config, seed, held_out, metric, balanced) for l2 in config.l2}
     l2 = max(config.l2, key=lambda strength: (scores.get(f"{strength:g}", 0.0), strength))
     model, converged = _fit(x_ND, y_N, l2, config)
     return LinearFit(_as_head(model, standard, num_classes), l2, scores, converged)
@@ -71,12 +83,6 @@ def fit_linear(
 def _standardised(features_ND: Tensor, standard: tuple[Tensor, Tensor]) -> np.ndarray:
     mean_D, std_D = (part.double().cpu() for part in standard)
     return ((features_ND.double().cpu() - mean_D) / std_D).numpy()
-
-
-def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (D,) of features, float64; a constant feature gets the deviation 1."""
-    std_D, mean_D = torch.std_mean(features_ND.double(), dim=0, correction=0)
-    return mean_D, torch.where(std_D > 1e-8, std_D, torch.ones_like(std_D))
 
 
 def _fit(x_ND: np.ndarray, y_N: np.ndarray, l2: float, config: LinearConfig) -> tuple[Any, bool]:
@@ -96,24 +102,30 @@ def _score(
     config: LinearConfig,
     seed: int,
     held_out: tuple[np.ndarray, np.ndarray] | None,
+    metric: Metric,
+    balanced: bool,
 ) -> float:
-    """Return the accuracy that a strength reaches on held-out labels, or on average over stratified folds."""
-    from sklearn.model_selection import StratifiedKFold
+    """Return the accuracy that a strength reaches on held-out labels, or on average over folds."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    def score(fitted: np.ndarray, labels: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+        one_class = len(np.unique(labels)) == 1  # of all other folds: it is the prediction
+        predicted = np.full(len(x), labels[0]) if one_class else _fit(fitted, labels, l2, config)[0].predict(x)
+        return ACCURACIES[metric](torch.from_numpy(predicted), torch.from_numpy(y))
 
     if held_out is not None:
-        return float(_fit(x_ND, y_N, l2, config)[0].score(*held_out))
-    folds = StratifiedKFold(config.folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
-    return float(np.mean([_fit(x_ND[a], y_N[a], l2, config)[0].score(x_ND[b], y_N[b]) for a, b in folds.split(x_ND, y_N)]))
+        return score(x_ND, y_N, *held_out)
+    kind = StratifiedKFold if balanced else KFold
+    folds = kind(config.folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
+    return float(np.mean([score(x_ND[a], y_N[a], x_ND[b], y_N[b]) for a, b in folds.split(x_ND, y_N)]))
 
 
 def _as_head(model: Any, standard: tuple[Tensor, Tensor], num_classes: int) -> nn.Linear:
-    """Fold the standardisation into the weights; two classes become two rows of opposite sign."""
-    weight_KD, bias_K = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
-    if len(weight_KD) == 1:
-        weight_KD, bias_K = torch.cat([-weight_KD, weight_KD]) / 2, torch.cat([-bias_K, bias_K]) / 2
-    mean_D, std_D = (part.cpu() for part in standard)
-    head = nn.Linear(weight_KD.shape[1], num_classes)
-    with torch.no_grad():
-        head.weight.copy_(weight_KD / std_D)
-        head.bias.copy_(bias_K - (weight_KD / std_D) @ mean_D)
-    return head
+    """Fold the standardisation into the weights; two classes become rows of opposite sign, absent ones are never predicted."""
+    weight_PD, bias_P = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+    if len(weight_PD) == 1:
+        weight_PD, bias_P = torch.cat([-weight_PD, weight_PD]) / 2, torch.cat([-bias_P, bias_P]) / 2
+    there_P = torch.from_numpy(model.classes_)
+    weight_KD = torch.zeros(num_classes, weight_PD.shape[1], dtype=weight_PD.dtype).index_copy_(0, there_P, weight_PD)
+    bias_K = torch.full((num_classes,), _NEVER, dtype=bias_P.dtype).index_copy_(0, there_P, bias_P)
+    return folded_head(weight_KD, bias_K, standard)

@@ -1,4 +1,4 @@
-"""Transfer tickets to classification: `python -m Downstream --ticket.file T --ticket.control random_layerwise`."""
+"""Classification, from a ticket (`python -m Downstream --ticket.file T`) or for tickets of its own (`--prune.rounds 18`)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(invocation: Invocation) -> None:
-    """Transfer one ticket or control; a killed run continues."""
-    from Downstream.transfer import transfer
+    """Transfer one ticket or control, or find tickets on the task itself; a killed run continues."""
+    if invocation.config.searches:
+        from Downstream.search import find_tickets
 
-    transfer(invocation)
+        find_tickets(invocation)
+    else:
+        from Downstream.transfer import transfer
+
+        transfer(invocation)
 
 
 def evaluate(invocation: Invocation, what: str) -> None:
@@ -33,7 +38,7 @@ def evaluate(invocation: Invocation, what: str) -> None:
 
 COMMAND = Command(
     folder="Downstream",
-    about="Transfer tickets and their controls to classification, frozen (linear) or fine-tuned (full).",
+    about="Transfer tickets and controls to classification, frozen (linear) or fine-tuned (full), or find tickets on it.",
     schema=DownstreamConfig,
     recipes=Path(__file__).parent / "recipes",
     run=run,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +11,17 @@ from torch.nn import functional
 from common.data.datasets import Dataset, Images
 from common.data.file_images import FileImages
 from common.data.loaders import loader_of
-from common.metrics.accuracy import mean_per_class, top1
+from common.metrics.accuracy import accuracies
 from common.models.features import evaluating
 from common.models.heads import Network
-from common.tickets.rewind import capture, restore_
 from common.training.frozen import normalised_batches
-from common.training.task import NetworkTask
 from common.training.views import Batch, TrainViews
 from Downstream.config import DownstreamConfig
 from Downstream.labels import Labelled
+from Downstream.selecting import SelectingTask
 
 
-class ClassificationTask(NetworkTask):
+class ClassificationTask(SelectingTask):
     """Cross-entropy on labelled images (implements `common.training.task.Task`).
 
     Args:
@@ -35,24 +33,21 @@ class ClassificationTask(NetworkTask):
         seed: the task's seed.
     """
 
-    main_metric = "top1"
-
     def __init__(
         self, config: DownstreamConfig, network: Network, dataset: Dataset, labelled: Labelled, device: torch.device, seed: int
     ) -> None:
-        super().__init__(network)
-        self.config, self.dataset, self.device = config, dataset, device
-        self.choosing = labelled.validation
+        super().__init__(config, network)
+        self.dataset, self.device = dataset, device
+        self.choosing, self.main_metric = labelled.validation, str(dataset.metric)
         images = loader_of(labelled.train, device)
         self.views = TrainViews(
             images, dataset.input, config.augment, config.train, seed=seed, views=1, order="task_order", stream="task_views"
         )
         self.steps_per_epoch = self.views.steps_per_epoch
-        self._best: dict[str, Any] = {}
 
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[Batch]:
-        """Yield ((images,), labels) from step `first` on; see `TrainViews.batches`."""
-        return self.views.batches(round, epoch, first)
+        """Yield ((images,), labels) from step `first` on; see `TrainViews.batches`. Every rate of a sweep sees the same."""
+        return self.views.batches(0 if self.config.optim.sweep else round, epoch, first)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return {"total": cross-entropy}."""
@@ -60,36 +55,17 @@ class ClassificationTask(NetworkTask):
         return {"total": functional.cross_entropy(self.forward(images), labels)}
 
     def evaluate(self, split: str) -> dict[str, float]:
-        """Return top-1 and mean per-class accuracy on a split of the target."""
-        return classify(self.network, self.dataset.split(split), self.dataset, self.device)
+        """Return top-1 and mean per-class accuracy on a split of the target: of the best network, if the recipe selects it."""
+        with self.best():
+            return classify(self.network, self.dataset.split(split), self.dataset, self.device)
 
-    def choose(self, done: int) -> None:
-        """At the end of an epoch, remember the network if it is better on the labels that choose than every one before."""
-        if self.config.select != "best" or self.choosing is None or done % self.steps_per_epoch:
-            return
-        value = classify(self.network, self.choosing, self.dataset, self.device)["top1"]
-        if value > self._best.get("value", -1.0):
-            self._best = {"value": value, "step": done, "network": capture(self.network)}
-
-    def take_best(self) -> dict[str, float]:
-        """Bring back the best network, if the recipe selects it; return what was chosen."""
-        if not self._best:
-            return {}
-        restore_(self.network, self._best["network"])
-        return {"selected_epoch": self._best["step"] / self.steps_per_epoch, "selected_value": self._best["value"]}
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """The best network so far."""
-        return self._best
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back the best network so far."""
-        self._best = dict(state)
+    def validate(self) -> dict[str, float] | None:
+        """Return the same on the labels that choose; None where there are none."""
+        return classify(self.network, self.choosing, self.dataset, self.device) if self.choosing is not None else None
 
 
 def classify(network: nn.Module, images: Images | FileImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """Return top-1 and mean per-class accuracy of a network's logits, in eval mode, fractions."""
     with evaluating(network):
         logits = [network(batch) for batch in normalised_batches(images, dataset.input, device)]
-    logits_NK, labels_N = torch.cat(logits), images.labels.to(device)
-    return {"top1": top1(logits_NK, labels_N), "mean_per_class": mean_per_class(logits_NK, labels_N)}
+    return accuracies(torch.cat(logits), images.labels.to(device))

@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from common.cli import Invocation
-from common.data.datasets import Dataset, Images, open_data
+from common.data.datasets import Dataset, Images
 from common.data.file_images import FileImages
-from common.errors import InputError
-from common.models.backbones import build_backbone
 from common.models.features import reestimate_norm_statistics_
-from common.models.heads import Network, linear_head
 from common.tickets.rewind import capture
+from common.tickets.ticket import load_ticket
 from common.tickets.trained import TRAINED
 from common.tickets.weights_file import NetworkState, save_weights
-from common.training.checkpoint import Checkpoint, load_checkpoint
+from common.training.checkpoint import load_checkpoint
+from common.training.dense_long import search_epochs
 from common.training.distributed import broadcast
-from common.training.frozen import features_of, normalised_batches
-from common.training.logs import open_log
-from common.training.loop import Span
+from common.training.frozen import normalised_batches
 from common.training.pretraining import describe_data
-from common.training.progress import Progress
 from common.training.results import Outcome, write_result
 from common.training.run import Run, open_run
 from common.training.session import session
-from common.training.span import check_durations, train_span
+from common.training.small_dense import Narrower, narrower
 from common.training.transfer import Start, start_
 from Downstream.config import DownstreamConfig
-from Downstream.labels import Labelled, check_labels, labelled_images
-from Downstream.linear import fit_linear, standardisation
-from Downstream.task import ClassificationTask, classify
+from Downstream.features import Features
+from Downstream.labels import Labelled, absence_flags, check_labels
+from Downstream.protocols import Judged, build_task, follow_protocol
+from Downstream.target import fresh_backbone, open_target
 
 
 @dataclass(frozen=True)
 class Arm:
-    """All that a transfer works on."""
+    """All that a transfer works on; `search_epochs` is what control dense_long trains for beside the task's own epochs."""
 
     config: DownstreamConfig
     dataset: Dataset
@@ -48,6 +44,19 @@ class Arm:
     backbone: nn.Module
     start: Start
     device: torch.device
+    search_epochs: float = 0.0
+
+    @functools.cached_property
+    def features(self) -> Features:
+        """Features of the frozen backbone."""
+        config = self.config
+        standardise = config.protocol == "linear" and config.linear.standardise
+        return Features(self.backbone, self.dataset, self.device, engine=config.features.engine, standardise=standardise)
+
+    @property
+    def chooser(self) -> Images | FileImages | None:
+        """The images whose labels choose among L2 strengths; None where folds of the training labels do."""
+        return chooser(self.labelled, self.config)
 
 
 def transfer(invocation: Invocation) -> None:
@@ -55,7 +64,7 @@ def transfer(invocation: Invocation) -> None:
 
     Raises:
         InputError: bad input; nothing is written.
-        RunError: a loss is not finite.
+        DivergenceError: a loss or a weight is not finite.
     """
     config = invocation.config
     with session(invocation) as device:
@@ -63,15 +72,15 @@ def transfer(invocation: Invocation) -> None:
             return
         started = time.monotonic()
         arm = build_arm(config, device)
-        task = _full_task(arm) if config.protocol == "full" else None
+        task = build_task(arm)
         with open_run(invocation, device, describe_data(arm.dataset)) as run:
             if run is None:
                 return
             resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes and task is not None else None)
-            network, details = _linear(arm) if task is None else _full(arm, task, run, resumed)
+            judged = follow_protocol(arm, task, run, resumed)
             if run.writes:
                 earlier = resumed.seconds if resumed is not None else 0.0
-                _finish(arm, run, network, details, seconds=earlier + time.monotonic() - started)
+                _finish(arm, run, judged, seconds=earlier + time.monotonic() - started)
 
 
 def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
@@ -80,13 +89,12 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
     Raises:
         InputError: bad input of any kind; see `common.training.transfer.start_`.
     """
-    dataset = open_data(config.data)
-    labelled = labelled_images(dataset, config.data, config.seed.task)
-    if len(dataset.classes) < 2:
-        raise InputError(f"data.name: {dataset.name} has one class, expected at least 2 to tell apart")
-    chooses_by_folds = config.protocol == "linear" and len(config.linear.l2) > 1 and chooser(labelled, config) is None
-    check_labels(labelled, len(dataset.classes), config.linear.folds if chooses_by_folds else 1)
-    backbone = fresh_backbone(config, dataset)
+    dataset, labelled = open_target(config)
+    several = config.protocol == "linear" and config.linear.solver == "lbfgs" and len(config.linear.l2) > 1
+    at_least = config.linear.folds if several and chooser(labelled, config) is None else 1
+    check_labels(labelled, len(dataset.classes), at_least, balanced=config.data.labels is None or config.data.balanced)
+    narrow = _narrower(config, dataset)
+    backbone = fresh_backbone(config, dataset, width=narrow.width if narrow else None)
     start = start_(
         backbone,
         config.ticket,
@@ -95,11 +103,20 @@ def build_arm(config: DownstreamConfig, device: torch.device) -> Arm:
         given=config.start,
         protocol=config.protocol,
         accept_mismatch=config.data.accept_input_mismatch,
+        narrower=narrow,
     )
     backbone.to(device)
     if start.norm_statistics == "reestimate":
         reestimate_norm_statistics_(backbone, normalised_batches(dataset.train, dataset.input, device, equal=True))
-    return Arm(config, dataset, labelled, backbone, start, device)
+    longer = search_epochs(start.ticket) if start.control == "dense_long" and start.ticket is not None else 0.0
+    return Arm(config, dataset, labelled, backbone, start, device, longer)
+
+
+def _narrower(config: DownstreamConfig, dataset: Dataset) -> Narrower | None:
+    """Return the network of control small_dense; None for every other arm."""
+    if config.ticket.file is None or config.ticket.control != "small_dense":
+        return None
+    return narrower(load_ticket(config.ticket.file), config.model, dataset.input, config.ticket.equal)
 
 
 def chooser(labelled: Labelled, config: DownstreamConfig) -> Images | FileImages | None:
@@ -107,95 +124,20 @@ def chooser(labelled: Labelled, config: DownstreamConfig) -> Images | FileImages
     return labelled.validation if config.evaluation.split == "test" else None
 
 
-def fresh_backbone(config: DownstreamConfig, dataset: Dataset) -> nn.Module:
-    """Build the backbone with fresh random weights of the task's seed.
-
-    Raises:
-        InputError: unknown backbone or stem.
-    """
-    return build_backbone(
-        config.model.name,
-        stem=config.model.stem,
-        in_chans=dataset.input.channels,
-        seed=config.seed.task,
-        stream="fresh",
-        size=dataset.input.size,
-        patch=config.model.patch,
-    )
-
-
-def _linear(arm: Arm) -> tuple[Network, dict[str, Any]]:
-    """Fit a linear head to the frozen backbone's features."""
-    config = arm.config
-    train = arm.labelled.train
-    chooses = chooser(arm.labelled, config)
-    fit = fit_linear(
-        _features(arm, train),
-        train.labels,
-        config.linear,
-        standard=standardisation(_features(arm, arm.dataset.train)),
-        num_classes=len(arm.dataset.classes),
-        seed=config.seed.task,
-        validation=(_features(arm, chooses), chooses.labels) if chooses is not None else None,
-    )
-    details = {"l2": fit.l2, "l2_scores": fit.scores, "converged": fit.converged}
-    return Network(arm.backbone, fit.head.to(arm.device)), details
-
-
-def _features(arm: Arm, images: Images | FileImages) -> torch.Tensor:
-    return features_of(arm.backbone, images, arm.dataset.input, arm.device)
-
-
-def _full_task(arm: Arm) -> ClassificationTask:
-    """Put a fresh linear head on the backbone and make the task."""
-    config = arm.config
-    head = linear_head(int(arm.backbone.num_features), len(arm.dataset.classes), seed=config.seed.task)
-    network = Network(arm.backbone, head.to(arm.device))
-    task = ClassificationTask(config, network, arm.dataset, arm.labelled, arm.device, config.seed.task)
-    check_durations(config, task.steps_per_epoch)
-    return task
-
-
-def _full(arm: Arm, task: ClassificationTask, run: Run, resumed: Checkpoint | None) -> tuple[Network, dict[str, Any]]:
-    """Train every kept weight and the head, the mask held."""
-    config = arm.config
-    task.prepare_(config.train)
-    last, done = config.train.epochs * task.steps_per_epoch, resumed.step if resumed else 0
-    log = open_log(run, (0, done))
-    try:
-        with Progress(run.name, last, done=done, show=config.log.progress and run.writes) as progress:
-            train_span(
-                task,
-                config,
-                run,
-                Span(0, 0, last),
-                arm.start.mask,
-                log=log,
-                progress=progress,
-                resumed=resumed,
-                at_step=task.choose,
-            )
-    finally:
-        log.close()
-    return task.network, dict(task.take_best())
-
-
-def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *, seconds: float) -> None:
+def _finish(arm: Arm, run: Run, judged: Judged, *, seconds: float) -> None:
     """Measure once, keep the network where asked, write the result, mark the run done."""
     config, split = arm.config, arm.config.evaluation.split
-    metrics = {
-        f"{split}/{name}": value for name, value in classify(network, arm.dataset.split(split), arm.dataset, arm.device).items()
-    }
+    metrics = {f"{split}/{name}": value for name, value in judged.measure(arm.dataset.split(split)).items()}
     kept = {}
-    if config.keep.trained != "none":
-        sha256 = save_weights(run.path / TRAINED, NetworkState.split(capture(network)))
+    if config.keep.trained != "none" and judged.network is not None:
+        sha256 = save_weights(run.path / TRAINED, NetworkState.split(capture(judged.network)))
         kept = {"trained": {"file": TRAINED, "sha256": sha256}}
     ticket = arm.start.ticket
     outcome = Outcome(
         task="classification",
         data=describe_data(arm.dataset),
         split=split,
-        metric="top1",
+        metric=judged.metric,
         metrics=metrics,
         protocol=config.protocol,
         density=arm.start.density,
@@ -203,16 +145,18 @@ def _finish(arm: Arm, run: Run, network: Network, details: Mapping[str, Any], *,
         ticket=ticket.digest if ticket else None,
         mask_digest=arm.start.mask.digest() if arm.start.mask else None,
         source=arm.start.source,
-        flags=arm.start.flags,
+        flags=(*arm.start.flags, *absence_flags(arm.dataset, split)),
         details={
             "labels": arm.labelled.count,
+            "classes_with_labels": arm.labelled.classes,
             "norm_statistics": arm.start.norm_statistics,
             "start": arm.start.given,
-            **details,
+            **({"small_dense": arm.start.narrower.to_json()} if arm.start.narrower else {}),
+            **judged.details,
             **kept,
         },
     )
     result = write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
     run.mark(status="done")
     run.checkpoint.unlink(missing_ok=True)
-    print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} top1 {result['value']:.4f}")
+    print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} {judged.metric} {result['value']:.4f}")

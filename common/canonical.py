@@ -120,6 +120,10 @@ def _normalisation(config: Any) -> str:
     return "own" if name != "own" and NORMALISATIONS[name] == (own.mean, own.std) else name
 
 
+def _has_own_metric(config: Any) -> bool:
+    return config.data.metric in ("own", entry_of(config.data.name).metric)
+
+
 def _stem(config: Any) -> str:
     """Backbones of our own have one stem, which goes by its name and by `native`."""
     return "native" if config.model.name in OWN else config.model.stem
@@ -167,13 +171,15 @@ COMMON = Rules(
         "optim.warmup": lambda c: _duration("optim.warmup", c.optim.warmup),
         "optim.milestones": _milestones,
         "prune.epochs": lambda c: c.prune.round_epochs(c.train),
-        "rewind.to": lambda c: c.rewind.point(c.start),
+        "rewind.to": lambda c: c.rewind_point,
         "rewind.step": lambda c: None if c.rewind.step is None else _duration("rewind.step", c.rewind.step),
         "ticket.control": lambda c: c.ticket.arm(c.start.weights),
         "ticket.norm_statistics": lambda c: c.ticket.statistics(getattr(c, "protocol", "full")),
     },
     unused=(
         ("data.validation_labels", lambda c: c.data.labels is None),
+        ("data.metric", _has_own_metric),
+        ("data.balanced", lambda c: c.data.labels is None),
         ("optim.momentum", lambda c: c.optim.name == "adamw"),
         ("optim.nesterov", lambda c: c.optim.name != "sgd"),
         ("optim.betas", lambda c: c.optim.name != "adamw"),
@@ -187,8 +193,11 @@ COMMON = Rules(
         ("prune.score", _is_dense),
         ("prune.allocation", _is_dense),
         ("prune.schedule", lambda c: _is_dense(c) or c.prune.score == "random"),
+        ("prune.early_bird*", lambda c: _is_dense(c) or c.prune.early_bird is None),
         *((f"start.{name}", _starts_fresh) for name in ("format", "input", "stem", "head", "train")),
+        ("model.width", lambda c: c.model.width == 1),
         ("ticket.weights", lambda c: c.ticket.file is None),
+        ("ticket.equal", lambda c: c.ticket.arm(c.start.weights) != "small_dense"),
         ("ticket.stem", lambda c: c.ticket.file is None),
         ("augment.crop_scale", _is_not_resized),
         ("augment.crop_ratio", _is_not_resized),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from common.errors import InputError
 from common.option import option, require
@@ -54,14 +54,30 @@ class DataConfig:
 class LabelledDataConfig(DataConfig):
     """Which images, and how many of their labels may be used."""
 
-    labels: int | None = option(None, "labels in all, for training and for choosing; null: every label of train and validation")
-    validation_labels: int = option(0, "how many of data.labels choose the epoch instead of training")
+    labels: int | float | None = option(
+        None,
+        "labels in all, for training and for choosing: a number, or a fraction in (0, 1) of the training images; "
+        "null: every label of train and validation",
+    )
+    balanced: bool = option(
+        True, "data.labels are spread as evenly over the classes as they allow; false: every image is as likely as any other"
+    )
+    validation_labels: int = option(0, "how many of data.labels choose (epoch, learning rate, L2) instead of training")
+    metric: Literal["own", "top1", "mean_per_class"] = option(
+        "own", "what the target is judged and chosen by; own: the catalogue's for the data set (see --list)"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.labels is None or self.labels >= 1, "data.labels", self.labels, "a number of labels >= 1, or null")
+        is_fraction = isinstance(self.labels, float)
+        require(
+            self.labels is None or (0 < self.labels < 1 if is_fraction else self.labels >= 1),
+            "data.labels",
+            self.labels,
+            "a number of labels (an integer >= 1), a fraction in (0, 1), or null",
+        )
         require(self.validation_labels >= 0, "data.validation_labels", self.validation_labels, "a number of labels >= 0")
-        if self.labels is not None:
+        if self.labels is not None and not is_fraction:
             require(
                 self.validation_labels < self.labels,
                 "data.validation_labels",
@@ -79,8 +95,10 @@ class ModelConfig:
         "3x3", "3x3: stride 1, no max-pool (small images); 7x7: ImageNet's; native: the model's own"
     )
     patch: int | None = option(None, "side of a ViT's patches in pixels; null: the model's own")
+    width: float = option(1.0, "channels of a ResNet's stages, as a multiple of the model's own, in (0, 1]")
 
     def __post_init__(self) -> None:
+        require(0 < self.width <= 1, "model.width", self.width, "a multiple in (0, 1]")
         require(self.patch is None or self.patch >= 1, "model.patch", self.patch, "a side in pixels, >= 1, or null")
 
 
@@ -162,6 +180,12 @@ class PruneConfig:
     schedule: Literal["iterative", "one_shot"] = option("iterative", "every round, or all at once after round 0")
     include: tuple[str, ...] = option(("Conv2d:*",), "scope: patterns of prunable tensors, [TYPE:]GLOB")
     exclude: tuple[str, ...] = option(("@stem",), "scope: patterns taken out again; @stem is the first convolution")
+    early_bird: float | None = option(
+        None,
+        "end a round's training, and prune, once the mask it would leave has moved by less than this fraction of the scope "
+        "from epoch to epoch (You et al. 2020: 0.1), in (0, 1]; null: train to the end",
+    )
+    early_bird_window: int = option(5, "early_bird: successive distances that must all lie below it, >= 1")
     on_alarm: Literal["warn", "stop"] = option(
         "warn", "a round is ruined (a tensor without weights, a probe at chance): say so, or stop before the next", identity=False
     )
@@ -170,6 +194,11 @@ class PruneConfig:
         require(self.rounds >= 0, "prune.rounds", self.rounds, "an integer >= 0")
         require(0 < self.rate < 1, "prune.rate", self.rate, "a fraction in (0, 1)")
         require(self.epochs is None or self.epochs >= 1, "prune.epochs", self.epochs, "an integer >= 1, or null")
+        bound = self.early_bird
+        require(bound is None or 0 < bound <= 1, "prune.early_bird", bound, "a fraction in (0, 1], or null")
+        require(self.early_bird_window >= 1, "prune.early_bird_window", self.early_bird_window, "an integer >= 1")
+        magnitude = "null with prune.score random, whose masks do not depend on the training that it would end"
+        require(bound is None or self.score == "magnitude", "prune.early_bird", bound, magnitude)
 
     def round_epochs(self, train: TrainConfig) -> int:
         """Return the epochs of every round after round 0: what `epochs` says or, where it is null, stands for."""
@@ -213,6 +242,9 @@ class TicketConfig:
     )
     stem: Literal["same", "fresh"] = option(
         "same", "fresh: keep this model's own random stem, which may then differ from the ticket's"
+    )
+    equal: Literal["parameters", "macs"] = option(
+        "parameters", "small_dense: what the narrower network has no more of than the ticket: prunable weights, or their products"
     )
 
     def arm(self, start_weights: str | None) -> str:
@@ -327,7 +359,16 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class SearchConfig(RunConfig):
-    """A search for tickets on a pre-training objective; a paradigm's schema extends it."""
+    """A search for tickets; the schema of a paradigm, or of a task, extends it.
+
+    Attributes:
+        REWINDS_OF_GIVEN: the rewind points that a search from given weights may have, and why no others.
+    """
+
+    REWINDS_OF_GIVEN: ClassVar[tuple[tuple[str, ...], str]] = (
+        ("pretrained", "round0", "final"),
+        "pretrained, round0 or final: with start.weights there is no random start, and round 0 has no schedule",
+    )
 
     prune: PruneConfig = option(PruneConfig, "how masks are found")
     rewind: RewindConfig = option(RewindConfig, "where a round starts from")
@@ -338,12 +379,24 @@ class SearchConfig(RunConfig):
         super().__post_init__()
         to = self.rewind.to
         require(to != "pretrained" or self.start.weights is not None, "rewind.to", to, "start.weights to be given for it")
-        if self.start.weights is not None:
-            expected = "pretrained, round0 or final: with start.weights there is no random start, and round 0 has no schedule"
-            require(to not in ("step", "init"), "rewind.to", to, expected)
+        known, expected = self.REWINDS_OF_GIVEN
+        require(self.start.weights is None or to in (None, *known), "rewind.to", to, expected)
         require(
             to != "step" or self.prune.epochs is None,
             "prune.epochs",
             self.prune.epochs,
             "null with rewind.to step, which resumes the schedule of round 0",
         )
+
+    @property
+    def rewind_point(self) -> str:
+        """The rewind point: what `rewind.to` says or, where it is null, stands for."""
+        return self.rewind.point(self.start)
+
+    @property
+    def trains_round_0(self) -> bool:
+        """Whether round 0 is trained where it holds no mask: what `start.train` says or, where it is null, stands for.
+
+        Given weights were trained on a pre-training objective already, and are not.
+        """
+        return self.start.weights is None if self.start.train is None else self.start.train

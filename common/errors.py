@@ -1,4 +1,4 @@
-"""The two errors that the command line turns into an exit code and one line."""
+"""The errors that the command line turns into an exit code and one line."""
 
 from __future__ import annotations
 
@@ -12,3 +12,7 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """A run that was started properly and cannot go on, such as a loss that is not finite (exit code 1)."""
+
+
+class DivergenceError(RunError):
+    """A loss or a weight is not finite."""

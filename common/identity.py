@@ -33,7 +33,7 @@ def run_directory(invocation: Invocation) -> Path:
     weights = _start_weights(config)
     ticket_file = getattr(getattr(config, "ticket", None), "file", None)
     if ticket_file is not None:
-        reference, seed = _ticket_reference(ticket_file)
+        reference, seed = _ticket_reference(ticket_file, config.seed.task)
         config = replace(config, ticket=replace(config.ticket, file=reference))
     config, start_seed = _with_start_reference(config, seed)
     own = _seed(config.seed.ticket, *((seed, ticket_file) if ticket_file else (start_seed, weights)))
@@ -50,7 +50,8 @@ def ticket_seed(config: Any) -> int:
         InputError: as `run_directory`.
     """
     ticket_file = getattr(getattr(config, "ticket", None), "file", None) or start_ticket(config)
-    return _seed(config.seed.ticket, _ticket_reference(ticket_file)[1] if ticket_file else None, ticket_file)
+    found = _ticket_reference(ticket_file, config.seed.task)[1] if ticket_file else None
+    return _seed(config.seed.ticket, found, ticket_file)
 
 
 def _seed(asked: int | None, found: int | None, ticket_file: str | None) -> int:
@@ -59,14 +60,16 @@ def _seed(asked: int | None, found: int | None, ticket_file: str | None) -> int:
     return next((seed for seed in (asked, found) if seed is not None), 0)
 
 
-def _ticket_reference(file: str) -> tuple[str, int | None]:
+def _ticket_reference(file: str, task_seed: int) -> tuple[str, int | None]:
     """Name a ticket as <run>@<round> when a run wrote it (or will), else by its digest; and its search seed.
 
-    The seed is no part of the reference: seed k of a task transfers the ticket of search seed k, under one identity.
+    The seed is no part of the reference: seed k of a task transfers the ticket of search seed k, under one identity. Nor is the
+    task seed of a search on a task, where it is the transfer's own; searches on a pre-training objective have none, which is 0.
     """
     match = _place_in_run(file)
     if match is not None:
-        return f"{match['run']}@{int(match['round'])}", int(match["ticket"])
+        other = "" if int(match["task"]) in (0, task_seed) else f", task seed {int(match['task'])}"
+        return f"{match['run']}@{int(match['round'])}{other}", int(match["ticket"])
     header = read_header(file)
     return str(header["digest"]), header["origin"]["seed"]
 
@@ -101,7 +104,7 @@ def _with_start_reference(config: Any, seed: int | None) -> tuple[Any, int | Non
         return config, None
     ticket, found = start_ticket(config), None
     if ticket is not None:
-        reference, found = _ticket_reference(ticket)
+        reference, found = _ticket_reference(ticket, config.seed.task)
         reference += f", seed {found}" if seed is not None and found != seed else ""
     elif published_library(weights) is not None:
         reference = weights

@@ -8,5 +8,6 @@ FLAGS: dict[str, str] = {
     "source_saw_target": "the source was trained on labels of the target's classes; nothing is concluded",
     "source_saw_images": "the source was trained on images of the target's classes, without labels",
     "input_mismatch": "the weights expect another input than they were given, which was accepted",
+    "absent_classes": "some of the target's classes have no image among those measured; the mean per class is over the others",
     "control_less_trained": "the control's weights were trained for less than the ticket's, so it may lose by that alone",
 }

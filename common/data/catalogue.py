@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from common.data.augment_config import AugmentConfig
 from common.data.inputs import NORMALISATIONS, InputSpec
-from common.data.reading import Reading, Storage
+from common.data.reading import Metric, Reading, Storage
 from common.data.view_tables import CIFAR_VIEWS, DIGITS_VIEWS, IMAGENET_VIEWS, SVHN_VIEWS
 from common.errors import InputError
 
@@ -76,6 +76,7 @@ class Entry:
         size: side in pixels that files are read at where none is asked for; None: one must be asked for.
         storage: where the images of files are kept where that is not asked for; auto: their size on disk decides.
         fingerprint: finds the images' fingerprint without opening one, where a folder says which images there are.
+        metric: what a classifier of it is judged and chosen by.
     """
 
     description: str
@@ -89,6 +90,7 @@ class Entry:
     size: int | None = None
     storage: Storage = "auto"
     fingerprint: Callable[[Request], str] | None = None
+    metric: Metric = "top1"
 
     @property
     def num_classes(self) -> int | None:

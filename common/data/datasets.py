@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from common.data.inputs import NORMALISATIONS, InputSpec
-from common.data.reading import Reading, Storage
+from common.data.reading import Metric, Reading, Storage
 from common.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Dataset:
         split_hash: 16 hex digits over the original image indices of each split; for a folder, over the names and sizes of each
             split's files, every class's: nothing else says which images they are.
         fingerprint: `<number of images>-<16 hex digits>` over the content, or over file names and sizes.
+        metric: what a classifier of it is judged and chosen by: top1 or mean_per_class.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Dataset:
     splits: Mapping[str, Images | FileImages]
     split_hash: str
     fingerprint: str
+    metric: Metric = "top1"
 
     def split(self, name: str) -> Images | FileImages:
         """Return one split.
@@ -128,7 +130,7 @@ def require_labels(dataset: Dataset) -> None:
 
 
 def open_data(config: DataConfig) -> Dataset:
-    """Load the data set of a run's configuration, with the input specification that it asks for; errors as `load_data`."""
+    """Load the data set of a run's configuration, with the input and the metric that it asks for; errors as `load_data`."""
     dataset = load_data(
         config.name,
         root=config.root,
@@ -137,6 +139,9 @@ def open_data(config: DataConfig) -> Dataset:
         storage=config.storage,
         reading=Reading(config.workers, config.decode),
     )
+    metric = getattr(config, "metric", "own")
+    if metric != "own":
+        dataset = replace(dataset, metric=metric)
     if config.input == "own":
         return dataset
     mean, std = NORMALISATIONS[config.input]
@@ -174,7 +179,8 @@ def load_data(
     if storage == "files" and entry.input.size is not None:
         raise InputError(f"data.storage: {name} is kept in memory, got files; leave data.storage out")
     side, kept = entry.size if size is None else size, entry.storage if storage == "auto" else storage
-    return entry.load(Request(name, entry.classes, entry.input, root, download, side, kept, reading or Reading()))
+    dataset = entry.load(Request(name, entry.classes, entry.input, root, download, side, kept, reading or Reading()))
+    return replace(dataset, metric=entry.metric)
 
 
 def listed_fingerprint(name: str, *, root: str | None) -> str | None:

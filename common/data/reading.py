@@ -8,6 +8,7 @@ from typing import Literal
 
 Storage = Literal["auto", "memory", "files"]
 Decode = Literal["auto", "cpu", "cuda"]
+Metric = Literal["top1", "mean_per_class"]
 
 _MOST_WORKERS = 16
 

@@ -123,16 +123,19 @@ def canonical_name(name: str, classes: Sequence[int], num_classes: int) -> str:
     return f"{name}:" + ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
 
 
-def labelled_subset(labels: torch.Tensor, count: int, seed: int) -> torch.Tensor:
-    """Choose the images whose labels may be used, as evenly over the classes as `count` allows.
+def labelled_subset(labels: torch.Tensor, count: int, seed: int, *, balanced: bool = True) -> torch.Tensor:
+    """Choose the images whose labels may be used.
 
-    Classes take turns, in a random order, until the count is reached; a class that has run out is passed over. The choice depends
-    on the labels and the seed alone, so all compared runs share it, and a smaller count chooses a part of what a larger one does.
+    Balanced, they are spread as evenly over the classes as `count` allows: classes take turns, in a random order, until the count
+    is reached; a class that has run out is passed over. Else every image is as likely as any other, and a class may have none.
+    The choice depends on the labels and the seed alone, so all compared runs share it, and a smaller count chooses a part of what
+    a larger one does.
 
     Args:
         labels: (N,) int64.
         count: how many, in [1, N].
         seed: the task's seed (`seed.task`).
+        balanced: over the classes, or not.
 
     Returns:
         Sorted int64 indices into `labels`, (count,).
@@ -144,6 +147,8 @@ def labelled_subset(labels: torch.Tensor, count: int, seed: int) -> torch.Tensor
 
     if not 1 <= count <= len(labels):
         raise InputError(f"data.labels: {count} labels wanted, expected 1 to {len(labels)}, which is what the data set has")
+    if not balanced:
+        return torch.randperm(len(labels), generator=generator(seed, "unbalanced_labels"))[:count].sort().values
     classes = labels.unique().tolist()
     place = torch.randperm(len(classes), generator=generator(seed, "labels")).tolist()
     candidates: list[tuple[int, int, int]] = []

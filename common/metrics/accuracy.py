@@ -21,15 +21,25 @@ def top1(predictions: torch.Tensor, labels_N: torch.Tensor) -> float:
 
 
 def mean_per_class(predictions: torch.Tensor, labels_N: torch.Tensor) -> float:
-    """Return the mean over classes of the fraction right in each, in [0, 1]; classes without an image do not count.
+    """Return the mean over classes of the fraction right in each, in [0, 1]: over the classes that have an image here.
 
-    Arguments and errors as `top1`.
+    A class without an image has no fraction, so the mean is over the others, and a result says so (`absent_classes`). Arguments
+    and errors as `top1`.
     """
     right_N = _right(predictions, labels_N).double()
     images_K = labels_N.bincount().double()
     right_K = torch.zeros_like(images_K).index_add_(0, labels_N, right_N)
     there_K = images_K > 0
     return float((right_K[there_K] / images_K[there_K]).mean())
+
+
+ACCURACIES = {"top1": top1, "mean_per_class": mean_per_class}
+"""By the name that the catalogue gives a data set's metric."""
+
+
+def accuracies(predictions: torch.Tensor, labels_N: torch.Tensor) -> dict[str, float]:
+    """Return every accuracy by name; arguments and errors as `top1`."""
+    return {name: accuracy(predictions, labels_N) for name, accuracy in ACCURACIES.items()}
 
 
 def _right(predictions: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -13,10 +14,12 @@ from common.errors import InputError
 from common.models.features import evaluating
 from common.models.names import OWN
 from common.models.resnet import SmallResNet
+from common.models.width import narrow_timm, narrowed
 from common.randomness import seeded
 
 DIGITS_WIDTHS = (16, 24, 40, 64)
-_PATCH = "patch"
+_PATCH, _WIDTH = "patch", "width"
+_VARIANT = re.compile(rf"|{_PATCH}(?P<patch>\d+)|{_WIDTH}(?P<width>\d+(\.\d+)?([eE]-\d+)?)")
 
 
 class Pixels(nn.Module):
@@ -40,6 +43,7 @@ def build_backbone(
     stream: str = "init",
     size: int | None = None,
     patch: int | None = None,
+    width: float = 1.0,
 ) -> nn.Module:
     """Build a backbone with fresh random weights.
 
@@ -52,17 +56,19 @@ def build_backbone(
             `reinit` with the search's seed would be the search's own initialisation.
         size: side of the images in pixels; needed by `pixels` and by timm models of one image size (ViTs, Swin, MLP-Mixers).
         patch: side of a ViT's patches in pixels; None: the model's own.
+        width: channels of a ResNet's stages as a multiple of its own, in (0, 1]; see `common.models.width`.
 
     Returns:
         A module that maps float images (N, in_chans, H, W) to pooled features (N, num_features), with attributes `num_features`
-        and `arch` ({"name", "stem", "in_chans", "variant"}; the variant is "patch4" where `patch` is 4, else None).
+        and `arch` ({"name", "stem", "in_chans", "variant"}; the variant is "patch4" where `patch` is 4, "width0.5" where `width`
+        is 0.5, else None).
 
     Raises:
-        InputError: unknown name, or a stem, size or patch that the model cannot have.
+        InputError: unknown name, or a stem, size, patch or width that the model cannot have.
     """
     with seeded(seed, stream):
-        backbone, own_stem = _build(name, stem, in_chans, size, patch)
-    variant = None if patch is None else f"{_PATCH}{patch}"
+        backbone, own_stem = _build(name, stem, in_chans, size, patch, width)
+    variant = f"{_WIDTH}{width:g}" if width != 1 else None if patch is None else f"{_PATCH}{patch}"
     backbone.arch = {"name": name, "stem": own_stem, "in_chans": in_chans, "variant": variant}  # type: ignore[assignment]
     return backbone
 
@@ -73,10 +79,7 @@ def rebuild_backbone(arch: Mapping[str, Any], *, seed: int, stream: str, size: i
     Raises:
         InputError: as `build_backbone`, or a variant that a name does not tell how to build.
     """
-    variant = arch["variant"]
-    patch = None if variant is None else str(variant).removeprefix(_PATCH)
-    if patch is not None and not patch.isdecimal():
-        raise InputError(f"{arch['name']} (variant {variant}) cannot be built anew; expected no variant, or {_PATCH}N")
+    patch, width = _of_variant(arch)
     return build_backbone(
         arch["name"],
         stem=arch["stem"],
@@ -84,36 +87,52 @@ def rebuild_backbone(arch: Mapping[str, Any], *, seed: int, stream: str, size: i
         seed=seed,
         stream=stream,
         size=size,
-        patch=None if patch is None else int(patch),
+        patch=patch,
+        width=width,
     )
 
 
-def _build(name: str, stem: str, in_chans: int, size: int | None, patch: int | None) -> tuple[nn.Module, str]:
+def _of_variant(arch: Mapping[str, Any]) -> tuple[int | None, float]:
+    """Return the patch and the width of a recorded architecture."""
+    found = _VARIANT.fullmatch(str(arch["variant"] or ""))
+    if found is None:
+        known = f"no variant, {_PATCH}N or {_WIDTH}X"
+        raise InputError(f"{arch['name']} (variant {arch['variant']}) cannot be built anew; expected {known}")
+    return (int(found["patch"]) if found["patch"] else None), float(found["width"] or 1)
+
+
+def _build(name: str, stem: str, in_chans: int, size: int | None, patch: int | None, width: float) -> tuple[nn.Module, str]:
     """Return the module and the stem that it really has."""
     if name not in OWN:
-        return _timm(name, stem, in_chans, size, patch)
+        return _timm(name, stem, in_chans, size, patch, width)
     if patch is not None:
         raise InputError(f"model.patch: got {patch}, expected null: {name} has no patches")
     if name == "pixels":
+        if width != 1:
+            raise InputError(f"model.width: got {width:g}, expected 1: pixels have no channels to narrow")
         if size is None:
             raise InputError("backbone pixels needs images of one size; this data set has none")
         return Pixels(in_chans, size), "native"
     if stem == "7x7":
         raise InputError(f"model.stem: got '7x7', expected '3x3' or 'native' for {name}, which is made for small images")
     if name == "resnet_digits":
-        return SmallResNet(DIGITS_WIDTHS, 1, in_chans, "B"), "3x3"
+        return SmallResNet(narrowed(DIGITS_WIDTHS, width), 1, in_chans, "B"), "3x3"
     depth, _, option = name.removeprefix("resnet").partition("_")
-    return SmallResNet((16, 32, 64), (int(depth) - 2) // 6, in_chans, "A" if option else "B"), "3x3"
+    return SmallResNet(narrowed((16, 32, 64), width), (int(depth) - 2) // 6, in_chans, "A" if option else "B"), "3x3"
 
 
-def _timm(name: str, stem: str, in_chans: int, size: int | None, patch: int | None) -> tuple[nn.Module, str]:
+def _timm(name: str, stem: str, in_chans: int, size: int | None, patch: int | None, width: float) -> tuple[nn.Module, str]:
     import timm
 
     if not timm.is_model(name):
         raise InputError(f"unknown backbone {name!r}; known: {', '.join(OWN)}, and any timm model{_meant(name)}")
     defaults = timm.get_pretrained_cfg(name)
-    if defaults is not None and defaults.fixed_input_size:
-        model: Any = _sized(name, in_chans, size, patch)
+    if width != 1 and patch is not None:
+        raise InputError(f"model.patch: got {patch}, expected null with model.width {width:g}")
+    if width != 1:
+        model: Any = narrow_timm(name, in_chans, width)
+    elif defaults is not None and defaults.fixed_input_size:
+        model = _sized(name, in_chans, size, patch)
     elif patch is not None:
         raise InputError(f"model.patch: got {patch}, expected null: {name} has no patches")
     else:

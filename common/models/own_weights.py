@@ -46,8 +46,10 @@ def _of(state: NetworkState, layout: str, header: Mapping[str, Any] | None, **kn
     everything = {**state.backbone, **{HEAD + name: tensor for name, tensor in state.head.items()}}
     if header is None:
         return StartWeights(everything, None, layout, state.head, **known)
-    objective = header["origin"]["objective"]
-    return StartWeights(everything, header["input"], layout, state.head, objective, arch=header["arch"], **known)
+    origin = header["origin"]
+    return StartWeights(
+        everything, header["input"], layout, state.head, origin["objective"], arch=header["arch"], origin=origin, **known
+    )
 
 
 def _its_ticket(path: Path, sha256: str, owner: Mapping[str, str] | None) -> Mapping[str, Any] | None:

@@ -55,21 +55,22 @@ def read_start_weights(path: Path | str, format: str = "auto") -> StartWeights:
             code.
     """
     path = Path(path)
+    what = f"start.weights: {path}"
     tensors = None
     if path.suffix == ".safetensors":
         content = read_bytes(path)
-        tensors = load_tensors(content, f"start.weights: {path}")
+        tensors = load_tensors(content, what)
         own = read_own_weights(path, content, tensors)
         if own is not None:
             if format not in ("auto", own.layout):
                 raise InputError(f"start.format: got {format}, but {path} is a file of ours; expected auto or {own.layout}")
             return own
-        tensors = without_prefixes(tensors, path)
-    tensors = read_checkpoint(path) if tensors is None else tensors
+        tensors = without_prefixes(tensors, what)
+    tensors = read_checkpoint(path, what) if tensors is None else tensors
     if not tensors:
-        raise InputError(f"start.weights: {path} holds no tensors")
+        raise InputError(f"{what} holds no tensors")
     layout = find_layout(tensors, format, str(path))
-    parts = layout.read(tensors, str(path))
+    parts = layout.read(tensors, what)
     input = layout.input.to_json() if layout.input else None
     digest = sha256_file(path)
     return StartWeights(parts.state, input, layout.name, parts.head, layout.objective, parts.left_out, digest=digest)
@@ -146,17 +147,25 @@ def _check_fit(own: Mapping[str, Tensor], start: StartWeights, report: MatchRepo
     if needed:
         raise InputError(f"start.weights: {what} does not fit {name}: {holds}{report}")
     for one in report.matched:
-        _check_values(one, start.state[one], own[one], what)
+        check_values(one, start.state[one], own[one], f"start.weights: {what}")
 
 
-def _check_values(name: str, given: Tensor, own: Tensor, what: str) -> None:
+def check_values(name: str, given: Tensor, own: Tensor, what: str) -> None:
+    """Raise unless a tensor of a file can be a network's.
+
+    Args:
+        name: the tensor's.
+        given: the file's.
+        own: the network's, for its type.
+        what: what the file is for and its name, for messages.
+
+    Raises:
+        InputError: it is sparse, quantised or complex, an integer where the network's is floating point or the reverse, or holds
+            a value that is not finite.
+    """
     if given.layout != torch.strided or given.is_quantized or given.is_complex():
-        raise InputError(
-            f"start.weights: {what}: {name!r} is a {given.layout} tensor of {given.dtype}, expected a dense real one"
-        )
+        raise InputError(f"{what}: {name!r} is a {given.layout} tensor of {given.dtype}, expected a dense real one")
     if given.is_floating_point() != own.is_floating_point():
-        raise InputError(f"start.weights: {what}: {name!r} is of {given.dtype}, the backbone's of {own.dtype}")
+        raise InputError(f"{what}: {name!r} is of {given.dtype}, the backbone's of {own.dtype}")
     if given.is_floating_point() and not bool(torch.isfinite(given).all()):
-        raise InputError(
-            f"start.weights: {what}: {name!r} holds values that are not finite; the file is damaged or of a failed run"
-        )
+        raise InputError(f"{what}: {name!r} holds values that are not finite; the file is damaged or of a failed run")

@@ -26,6 +26,7 @@ class StartWeights:
         left_out: names that belong to the layout and are not for the network.
         arch: {"name", "stem", "in_chans", "variant"} of the backbone that they come from; None where nothing says it.
         ticket: the ticket that the file is.
+        origin: the origin of the ticket that the file is, or that names it; None where there is none.
         digest: SHA-256 of the file, or the ticket's digest.
         facts: what a run records of its start; those who take something from it add what they took.
     """
@@ -38,5 +39,6 @@ class StartWeights:
     left_out: tuple[str, ...] = ()
     arch: Mapping[str, Any] | None = None
     ticket: Ticket | None = None
+    origin: Mapping[str, Any] | None = None
     digest: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from common.studies import statistics
 from common.studies.plan import Plan
 from common.studies.results import Results, Row
 from common.studies.study import Transfer
-from common.studies.words import WHOLE
+from common.studies.words import UNPRUNED, WHOLE
 
 NO_VERDICT = "no verdict"
 """The source saw the target's labels: numbers are shown, nothing is concluded."""
@@ -163,7 +163,7 @@ def _finding(plan: Plan, transfer: Transfer, results: Results) -> Finding:
         first,
         tuple(groups),
         tuple(floors),
-        tuple(_curve(transfer, control, groups) for control, _ in transfer.arms if control not in WHOLE),
+        tuple(_curve(transfer, control, groups) for control, _ in transfer.arms if control not in UNPRUNED),
         tuple(_comparisons(groups, floors)),
         tuple(_non_inferiority(groups, plan.study.margin, higher=higher)),
     )
@@ -187,7 +187,7 @@ def _with_winning(groups: Sequence[Group], *, higher: bool) -> list[Group]:
 
 
 def _judged(group: Group, dense: Group | None, higher: bool) -> Group:
-    if group.control in WHOLE or group.round == 0:
+    if group.control in UNPRUNED or group.round == 0:
         return group
     if dense is None:
         verdict = statistics.FEW

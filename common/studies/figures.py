@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from common.studies.analysis import Finding, Group
 from common.studies.picture import Picture, band, levels_axis, no_ticks, picture
 from common.studies.searches import SearchFinding
-from common.studies.words import WHOLE, label, percent
+from common.studies.words import UNPRUNED, WHOLE, label, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,8 @@ _STYLES = {
     "reinit": ("#d4699b", "P"),
     "mask_only": ("#4aa6b5", "h"),
     "perturbed": ("#6b7fd7", "p"),
+    "small_dense": ("#3d4f6b", "d"),
+    "dense_long": ("#555b61", "8"),
     "swapped": ("#8c6d5a", "*"),
 }
 _DENSE, _SCRATCH, _FLOOR = "#808891", "#a06a6a", "#b08a3e"
@@ -49,7 +52,7 @@ def curves(finding: Finding) -> Picture | None:
         for floor in finding.floors:
             _line(axes, floor, _FLOOR, ":", f"{label(floor.control)} (floor)")
         for control in arms:
-            _curve(axes, [group for group in finding.arm(control) if group.round], control)
+            _curve(axes, [_at_its_level(finding, group) for group in finding.arm(control) if group.round], control)
         axes.set_ylabel(f"{label(metric)} on {finding.first.data if finding.first else ''}")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
 
@@ -110,9 +113,16 @@ def _levels(finding: Finding, arms: Iterable[str]) -> list[float]:
     ticket = [group.density for group in finding.arm("ticket") if group.round]
     every = sorted({group.density for arm in arms for group in finding.arm(arm) if group.round}, reverse=True)
     levels = ticket or every
+    every = [density for density in every if density < 1] or every
     if not levels or every[0] > levels[0]:  # what a ticket throws away lies near everything
         return [1.0, *levels]
     return levels
+
+
+def _at_its_level(finding: Finding, group: Group) -> Group:
+    """Draw what keeps everything but belongs to a round at the level of that round's ticket."""
+    ticket = next((other for other in finding.arm("ticket") if other.round == group.round), None)
+    return replace(group, density=ticket.density) if group.control in UNPRUNED and ticket is not None else group
 
 
 def _line(axes: Axes, group: Group, colour: str, style: str, name: str) -> None:

@@ -89,7 +89,8 @@ def make_plan(study: Study, out: Path | str) -> Plan:
         InputError: a folder refuses runs; every reason is named once, with how many runs it concerns.
     """
     out = Path(out)
-    searches = _answered([_search_job(entry, seed, out) for entry in study.searches for seed in study.seeds])
+    asked = _answered([_search_job(entry, seed, out) for entry in study.searches for seed in study.seeds])
+    searches = _with_task_seeds(asked)
     found = {(job.entry, job.seed): job for job in searches}
     tasks = [job for entry in study.transfers for job in _transfer_jobs(entry, study, found, out)]
     tasks += [_floor_job(entry, seed, out) for entry in study.floors for seed in study.seeds]
@@ -99,6 +100,16 @@ def make_plan(study: Study, out: Path | str) -> Plan:
 def _search_job(entry: Search, seed: int, out: Path) -> Job:
     own = ["--prune.rounds", str(entry.rounds), "--seed.ticket", str(seed)]
     return Job(f"{entry.name}/seed{seed}", "search", entry.name, entry.folder, _argv(entry, own, out), seed)
+
+
+def _with_task_seeds(searches: Sequence[Job]) -> list[Job]:
+    """Give searches on a task their seed as the task's too: seed k has the labels and the order that transfers of seed k have.
+
+    A folder whose configuration has a group `ticket` is a task's; for a pre-training objective the task's seed has no meaning.
+    """
+    on_task = [job for job in searches if "ticket" in (job.config or {})]
+    told = {job.id: job for job in _answered([replace(job, argv=(*job.argv, "--seed.task", str(job.seed))) for job in on_task])}
+    return [told.get(job.id, job) for job in searches]
 
 
 def _floor_job(entry: Entry, seed: int, out: Path) -> Job:

@@ -13,6 +13,13 @@ _FEW = f"fewer than {statistics.MIN_SEEDS} seeds on a side, no verdict"
 _SAW = "no verdict: the source saw the target's labels"
 
 
+_PROTOCOLS = {
+    "linear": "a linear head on the frozen network",
+    "full": "all kept weights trained",
+    "knn": "nearest neighbours on the frozen network",
+}
+
+
 def title(findings: Sequence[Finding]) -> str:
     """Name a task: its name, where it starts from, protocol, target and labels."""
     transfer = findings[0].transfer
@@ -25,7 +32,7 @@ def title(findings: Sequence[Finding]) -> str:
         return name
     kept = f"{first.labels} labels" if first.labels is not None else "all labels"
     protocol = str(first.result["protocol"])
-    how = {"linear": "a linear head on the frozen network", "full": "all kept weights trained"}.get(protocol, protocol)
+    how = _PROTOCOLS.get(protocol, protocol)
     return f"{name}: {how}, {first.data}, {kept}"
 
 

@@ -15,7 +15,8 @@ def write_control(source: Path | str, name: str, seed: int, path: Path | str) ->
 
     Args:
         source: the ticket's file.
-        name: a name of `CONTROLS` but mask_only, whose weights belong to the target's recipe.
+        name: a name of `CONTROLS` but mask_only, whose weights belong to the target's recipe, and small_dense and dense_long,
+            whose network and length belong to the target's run.
         seed: seed of the draws, >= 0.
         path: the file to write.
 
@@ -24,6 +25,8 @@ def write_control(source: Path | str, name: str, seed: int, path: Path | str) ->
         InputError: the file cannot be written.
     """
     ticket = load_ticket(source)
+    if name == "dense_long":
+        raise TicketError("control dense_long is how long a task is trained; set ticket.control dense_long there")
     mask = control_mask(ticket, name, seed)
     kind = find_control(name).weights
     if kind == START:

@@ -20,7 +20,7 @@ from common.tickets.mask import Mask
 from common.tickets.scores import magnitude
 from common.tickets.ticket import Ticket
 
-FRESH, REWIND, START = "fresh", "rewind", "start"
+FRESH, REWIND, START, NARROW = "fresh", "rewind", "start", "narrow"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Control:
     Attributes:
         about: the definition, one line.
         mask: (ticket, generator) -> mask.
-        weights: where the weights come from: "rewind" (the ticket's), "fresh" (random initialisation from the run's seed), or
-            "start" (the target recipe's start.weights).
+        weights: where the weights come from: "rewind" (the ticket's), "fresh" (random initialisation from the run's seed),
+            "start" (the target recipe's start.weights), or "narrow" (another network: fresh, or start.weights of that network).
     """
 
     about: str
@@ -98,6 +98,14 @@ def _shuffled(ticket: Ticket, draws: torch.Generator) -> Mask:
         return kernels[torch.randperm(len(kernels), generator=draws)].reshape(tensor.shape)
 
     return Mask({name: permuted(tensor) for name, tensor in ticket.mask.items()})
+
+
+def _no_mask(ticket: Ticket, draws: torch.Generator) -> Mask:
+    del draws
+    raise TicketError(
+        f"control small_dense of {ticket.path} is another, narrower network, so it has no mask of this one; "
+        f"train it with ticket.control small_dense in a task"
+    )
 
 
 def _reversed(ticket: Ticket, draws: torch.Generator) -> Mask:
@@ -176,5 +184,7 @@ CONTROLS = {
     "reinit": Control("the mask, fresh random weights", _same, FRESH),
     "mask_only": Control("the mask, the target recipe's start.weights", _same, START),
     "perturbed": Control("10% of the kept and 10% of the pruned flipped; its own density is reported", _perturbed),
+    "small_dense": Control("a narrower dense network of no more weights, or MACs, than the ticket keeps", _no_mask, NARROW),
+    "dense_long": Control("every weight kept, the ticket's weights, trained for the ticket's search epochs as well", _dense),
     "swapped": Control("10% of the kept off, equally many of the pruned on", _swapped),
 }

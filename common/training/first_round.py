@@ -44,9 +44,9 @@ class FirstRound:
 def first_round(task: Task, config: SearchConfig, ticket: Ticket | None = None) -> FirstRound:
     """Return round 0 of a search.
 
-    Fresh weights are trained in it; given ones were trained already and are not, unless `start.train` says so. The weights of a
-    ticket with a mask were rewound: where they are not trained inside that mask first, the next mask would rank them as they were
-    before. So they are, unless `start.train` is false.
+    Fresh weights are trained in it; those given to a pre-training objective were trained already and are not, unless
+    `start.train` says so; on a task they are. The weights of a ticket with a mask were rewound: where they are not trained inside
+    that mask first, the next mask would rank them as they were before. So they are, unless `start.train` is false.
 
     Args:
         task: what is trained.
@@ -59,11 +59,10 @@ def first_round(task: Task, config: SearchConfig, ticket: Ticket | None = None) 
     """
     scope = find_scope(task.backbone, config.prune.include, config.prune.exclude)
     dense = Mask.dense({name: parameter.shape for name, parameter in scope.parameters(task.backbone).items()})
-    trains = config.start.train
     if ticket is None or ticket.mask.kept == ticket.mask.size:
-        return FirstRound(dense, config.start.weights is None if trains is None else trains)
+        return FirstRound(dense, config.trains_round_0)
     _check_ticket(ticket, dense, config)
-    return FirstRound(ticket.mask, True if trains is None else trains)
+    return FirstRound(ticket.mask, config.start.train is not False)
 
 
 def _check_ticket(ticket: Ticket, dense: Mask, config: SearchConfig) -> None:

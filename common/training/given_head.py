@@ -37,15 +37,18 @@ def load_projection_(head: nn.Module, start: StartWeights | None, choice: Choice
         head.load_state_dict(dict(start.head))
 
 
-def load_given_classifier_(head: nn.Linear, backbone: nn.Module, start: StartWeights | None, choice: Choice) -> None:
+def load_given_classifier_(
+    head: nn.Linear, backbone: nn.Module, start: StartWeights | None, choice: Choice, *, against: str | None = None
+) -> None:
     """Copy the classifier of given weights into a fresh one in place, where its shape is the head's.
 
-    Arguments and errors as `load_projection_`; the backbone tells which tensors are its own.
+    Arguments and errors as `load_projection_`; the backbone tells which tensors are its own, and `against` why the classifier is
+    only taken where the choice is "given", whatever its shape.
     """
     if start is None:
         return
-    if choice == "fresh":
-        _settle(start, choice, False, "")
+    if choice == "fresh" or (choice is None and against is not None):
+        _settle(start, choice, False, f"{against}, so the head is fresh")
         return
     report = load_classifier_(head, backbone, start)
     _settle(start, choice, report.taken, str(report))

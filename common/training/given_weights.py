@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ def fill_backbone_(
         print(f"start.weights: {what}, layout {start.layout}: {report}")
     start.facts.update(_facts(start, config, report))
     return start, flags
+
+
+def source_of(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which search a ticket comes from: {"folder", "recipe", "seed", "round"}."""
+    return {key: origin[key] for key in ("folder", "recipe", "seed", "round")}
 
 
 def _find(config: StartConfig, name: str) -> StartWeights:
@@ -98,6 +104,7 @@ def _facts(start: StartWeights, config: StartConfig, report: MatchReport) -> dic
         "layout": start.layout,
         "digest": start.digest,
         "ticket": start.ticket.digest if start.ticket else None,
+        "source": source_of(start.origin) if start.origin else None,
         "density": start.ticket.density if start.ticket else 1.0,
         "input": start.input,
         "input_said_by": "start.input" if config.input else "weights",

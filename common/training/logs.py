@@ -11,7 +11,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from common.errors import RunError
+from common.errors import DivergenceError
 from common.files import write_text
 from common.training.distributed import is_first, mean_over_ranks
 from common.training.run import Run
@@ -81,7 +81,7 @@ class Log:
         """Remember a step's losses on the device; read them all every n steps.
 
         Raises:
-            RunError: a loss is not finite; names the step.
+            DivergenceError: a loss is not finite; names the step.
         """
         self._pending.append((round_, step, rate, {name: value.detach() for name, value in losses.items()}))
         if len(self._pending) >= self._every:
@@ -91,7 +91,7 @@ class Log:
         """Read the remembered losses, check them, and write their mean.
 
         Raises:
-            RunError: a loss is not finite; names the step.
+            DivergenceError: a loss is not finite; names the step.
         """
         if not self._pending:
             return
@@ -102,7 +102,8 @@ class Log:
         for (round_, step, _, _), row in zip(self._pending, rows, strict=True):
             for name, value in zip(names, row, strict=True):
                 if not math.isfinite(value):
-                    raise RunError(
+                    self._pending.clear()
+                    raise DivergenceError(
                         f"the loss ({name}) is {value} at step {step} of round {round_}; lower optim.lr or look at the data. "
                         f"The last good checkpoint is kept"
                     )

@@ -46,7 +46,7 @@ def fit(
     log: Log,
     rules: Rules = Rules(),
     hold: Hold | None = None,
-    after_step: Callable[[int], None] = lambda done: None,
+    after_step: Callable[[int], bool | None] = lambda done: None,
     progress: Progress | None = None,
 ) -> None:
     """Train a task over a span of steps.
@@ -60,7 +60,7 @@ def fit(
         rules: accumulation, clipping, precision.
         hold: the mask, if any: gradients are masked once per step, before clipping, so that weights and optimizer state, which
             start at zero where pruned, stay there; that is asserted at the end.
-        after_step: called with the number of steps done in the round; saves checkpoints and rewind points.
+        after_step: called with the number of steps done in the round; saves checkpoints and rewind points. True ends the span.
         progress: counts steps.
 
     Raises:
@@ -79,9 +79,11 @@ def fit(
         optimizer.step()
         task.after_step()
         log.losses(span.round, step, rate, losses)
-        after_step(step + 1)
+        ends = after_step(step + 1)
         if progress is not None:
             progress.advance()
+        if ends:
+            break
     log.read()
     if hold is not None and not hold.is_held(optimizer):
         raise RunError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,8 +21,7 @@ from common.training.given_weights import fill_backbone_
 from common.training.precision import float32_products
 from common.training.recorded import check_images, read_run, request_of
 from common.training.records import Records
-from common.training.run import Run, open_run
-from common.training.search import check_search, search
+from common.training.search_run import run_rounds
 from common.training.session import session
 from common.training.task import Task
 
@@ -77,17 +75,7 @@ def run_search(invocation: Invocation, objective: str, build_task: BuildTask) ->
             return
         setting = build_setting(config, device)
         task = build_task(setting)
-        first = check_search(task, config, setting.start.ticket if setting.start else None)
-        with open_run(invocation, device, describe_data(setting.dataset)) as run:
-            if run is None:
-                return
-            started = time.monotonic()
-            if setting.start is not None:
-                _record_start(run, setting.start)
-            task.prepare_(config.train)
-            search(task, config, run, _records(setting, objective), first)
-            if run.writes:
-                print(f"{run.path}: {config.prune.rounds + 1} tickets in {time.monotonic() - started:.0f} s")
+        run_rounds(invocation, device, task, _records(setting, objective), setting.start)
 
 
 def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = True) -> Setting:
@@ -110,27 +98,13 @@ def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = 
         seed=seed,
         size=dataset.input.size,
         patch=config.model.patch,
+        width=config.model.width,
     )
     start: StartWeights | None = None
     flags: tuple[str, ...] = ()
     if starts and config.start.weights is not None:
         start, flags = fill_backbone_(backbone, config.start, dataset.input, accept_mismatch=config.data.accept_input_mismatch)
     return Setting(config, backbone.to(device), dataset, device, seed, start, flags)
-
-
-def _record_start(run: Run, start: StartWeights) -> None:
-    """Write what a run starts from into its record.
-
-    Raises:
-        InputError: the run was begun from a file of other content.
-    """
-    begun_from = (run.record.get("start") or {}).get("digest")
-    if run.checkpoint.exists() and begun_from != start.digest:
-        raise InputError(
-            f"start.weights: {run.path} was begun from a file of other content (its digest was {begun_from}, now it is "
-            f"{start.digest}); bring that file back, or delete the run to begin it anew"
-        )
-    run.mark(start=start.facts)
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:

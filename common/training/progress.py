@@ -30,6 +30,12 @@ class Progress:
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
 
+    def skip(self, steps: int) -> None:
+        """Take steps out of the total that will not be done."""
+        self._total = max(1, self._total - steps)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=self._total)
+
     def say(self, text: str) -> None:
         """Write a line, with the time left where there is no bar."""
         if self._bar is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,14 @@ class Records:
         arch: {"name", "stem", "in_chans", "variant"} of the backbone.
         data: {"name", "split_hash", "fingerprint"} of the data set.
         input: the input specification that the weights expect.
-        split: the split that rounds are evaluated on.
+        task: what is searched on: pretraining, classification ...
+        protocol: of the results: pretrain, or imp where tickets are found on a task itself.
+        splits: the splits that every round's network is measured on; the first gives the result's value.
+        control: what the masks are: "ticket", or "random" where they are drawn.
         parent: digest of the ticket that the search starts from, inside whose mask its tickets lie.
         start: what is recorded of given weights: layout, input, what matched.
         flags: what a reader of every result must know.
+        details: what every result says besides, such as the number of labels.
     """
 
     objective: str
@@ -42,25 +46,40 @@ class Records:
     arch: Mapping[str, Any]
     data: Mapping[str, Any]
     input: Mapping[str, Any]
-    split: str = "validation"
+    task: str = "pretraining"
+    protocol: str = "pretrain"
+    splits: tuple[str, ...] = ("validation",)
+    control: str = "ticket"
     parent: str | None = None
     start: Mapping[str, Any] | None = None
     flags: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record_round(
-    run: Run,
-    records: Records,
-    task: Task,
-    scope: Scope,
-    mask: Mask,
-    round_: int,
-    rewind_to: str,
-    *,
-    seconds: float,
-    is_last: bool,
-    trained: NetworkState | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Round:
+    """A round that has ended.
+
+    Attributes:
+        number: 0 for the first.
+        mask: what was kept in it.
+        rewind_to: the rewind point.
+        seconds: what its training took.
+        is_last: its result is the run's too.
+        trained: its weights, where they are kept.
+        details: what its result says besides.
+    """
+
+    number: int
+    mask: Mask
+    rewind_to: str
+    seconds: float
+    is_last: bool
+    trained: NetworkState | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record_round(run: Run, records: Records, task: Task, scope: Scope, ended: Round) -> dict[str, Any]:
     """Write a round's ticket, evaluate its trained network, write its result; the last round's is the run's result too.
 
     The trained weights of a round after round 0, if given, are written behind the ticket that they belong to and before the
@@ -72,32 +91,39 @@ def record_round(
     Raises:
         InputError: a file cannot be written.
     """
-    ticket = _write_ticket(run, records, scope, mask, round_, rewind_to)
-    kept = save_trained_weights(ticket, trained) if trained is not None else None
-    measured = task.evaluate(records.split)
-    outcome = Outcome(
-        task="pretraining",
+    ticket = _write_ticket(run, records, scope, ended)
+    kept = save_trained_weights(ticket, ended.trained) if ended.trained is not None else None
+    outcome, folder = _measure(run, records, task, ended, ticket), run.round_path(ended.number)
+    result = write_result(folder / "result.json", run.facts, _naming(outcome, kept, ""), seconds=ended.seconds)
+    if ended.is_last:
+        write_result(run.path / "result.json", run.facts, _naming(outcome, kept, f"{folder.name}/"), seconds=ended.seconds)
+    return result
+
+
+def _measure(run: Run, records: Records, task: Task, ended: Round, ticket: Ticket) -> Outcome:
+    mask, split = ended.mask, records.splits[0]
+    measured = {name: task.evaluate(name) for name in records.splits}
+    return Outcome(
+        task=records.task,
         data=records.data,
-        split=records.split,
+        split=split,
         metric=task.main_metric,
-        metrics={f"{records.split}/{name}": value for name, value in measured.items()},
-        protocol="pretrain",
+        metrics={f"{name}/{metric}": value for name, values in measured.items() for metric, value in values.items()},
+        protocol=records.protocol,
         density=mask.density,
-        control="ticket",
+        control=records.control,
         ticket=ticket.digest,
         mask_digest=mask.digest(),
-        source={"folder": run.invocation.folder, "recipe": run.invocation.recipe, "seed": records.seed, "round": round_},
-        flags=(*records.flags, *mask_alarms(mask), *task.alarms(measured, records.split)),
+        source={"folder": run.invocation.folder, "recipe": run.invocation.recipe, "seed": records.seed, "round": ended.number},
+        flags=(*records.flags, *mask_alarms(mask), *task.alarms(measured[split], split)),
         details={
             "layer_density": {name: int(part.sum()) / part.numel() for name, part in mask.items()},
             "start": dict(records.start) if records.start else None,
+            **records.details,
+            **ended.details,
+            **task.details(),
         },
     )
-    folder = run.round_path(round_)
-    result = write_result(folder / "result.json", run.facts, _naming(outcome, kept, ""), seconds=seconds)
-    if is_last:
-        write_result(run.path / "result.json", run.facts, _naming(outcome, kept, f"{folder.name}/"), seconds=seconds)
-    return result
 
 
 def _naming(outcome: Outcome, kept: Mapping[str, str] | None, folder: str) -> Outcome:
@@ -107,9 +133,10 @@ def _naming(outcome: Outcome, kept: Mapping[str, str] | None, folder: str) -> Ou
     return replace(outcome, details={**(outcome.details or {}), "trained": {**kept, "file": folder + kept["file"]}})
 
 
-def _write_ticket(run: Run, records: Records, scope: Scope, mask: Mask, round_: int, rewind_to: str) -> Ticket:
-    folder = run.round_path(round_)
-    rewind_file = {"final": "rewind.safetensors" if round_ else "../scores.safetensors"}.get(rewind_to, "../rewind.safetensors")
+def _write_ticket(run: Run, records: Records, scope: Scope, ended: Round) -> Ticket:
+    folder, to = run.round_path(ended.number), ended.rewind_to
+    final = "rewind.safetensors" if ended.number else "../scores.safetensors"
+    rewind_file = final if to == "final" else "../rewind.safetensors"
     step = run.invocation.config.rewind.step
     origin = {
         "folder": run.invocation.folder,
@@ -119,7 +146,7 @@ def _write_ticket(run: Run, records: Records, scope: Scope, mask: Mask, round_: 
         "recipe": run.invocation.recipe,
         "config": run.record["hash"],
         "seed": records.seed,
-        "round": round_,
+        "round": ended.number,
         "run": run.name,
         "importer": None,
     }
@@ -127,12 +154,12 @@ def _write_ticket(run: Run, records: Records, scope: Scope, mask: Mask, round_: 
         arch=records.arch,
         scope={"include": list(scope.include), "exclude": list(scope.exclude)},
         origin=origin,
-        rewind={"to": rewind_to, "at": step if step is None else canonical_duration(step)},
+        rewind={"to": to, "at": step if step is None else canonical_duration(step)},
         input=records.input,
         parent=records.parent,
         scores=_reference(folder, "../scores.safetensors"),
     )
-    return save_ticket(folder / "ticket.safetensors", mask, description, weights_file=_reference(folder, rewind_file))
+    return save_ticket(folder / "ticket.safetensors", ended.mask, description, weights_file=_reference(folder, rewind_file))
 
 
 def _reference(folder: Path, file: str) -> dict[str, str]:

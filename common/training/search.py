@@ -1,78 +1,34 @@
-"""The search: iterative magnitude pruning with rewinding, on any task."""
+"""The search: iterative magnitude pruning with rewinding, on a pre-training objective or on a task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from common.config import SearchConfig
-from common.durations import steps
 from common.errors import InputError, RunError
 from common.files import read_json
-from common.tickets.allocation import keep_global, keep_layerwise
+from common.tickets.early_bird import EarlyBird
 from common.tickets.hold import Hold
 from common.tickets.mask import Mask
 from common.tickets.rewind import capture, restore_
 from common.tickets.schedule import kept_counts
-from common.tickets.scope import Scope, find_scope
-from common.tickets.scores import magnitude, random
+from common.tickets.scope import find_scope
 from common.tickets.ticket import Ticket
 from common.tickets.weights_file import NetworkState, load_weights, save_weights
 from common.training.alarms import alarm_text
-from common.training.checkpoint import Checkpoint, load_checkpoint
+from common.training.checkpoint import load_checkpoint
 from common.training.distributed import broadcast, follow_first_, require_agreement, state_digest, world_size
 from common.training.first_round import FirstRound, first_round, round_steps
-from common.training.logs import Log, open_log
-from common.training.loop import Span
+from common.training.logs import open_log
 from common.training.progress import Progress
-from common.training.records import Records, record_round
+from common.training.records import Records, Round, record_round
 from common.training.run import Run
-from common.training.span import check_durations, train_span
+from common.training.search_state import Search, next_mask, of_network
+from common.training.span import Trained, check_durations, train_span
 from common.training.task import Task
-
-
-@dataclass
-class Search:
-    """One search in progress: what it works on, and the rewind point once it is known.
-
-    Attributes:
-        task: what is trained.
-        config: the run's configuration.
-        run: the run directory, locked.
-        records: what every result and ticket of this run says of task and data.
-        scope: the prunable tensors.
-        first: round 0, whose mask every other lies in.
-        log: metrics.
-        progress: steps done and time left.
-        resumed: the checkpoint that the run continues from.
-    """
-
-    task: Task
-    config: SearchConfig
-    run: Run
-    records: Records
-    scope: Scope
-    first: FirstRound
-    log: Log
-    progress: Progress
-    resumed: Checkpoint | None
-
-    @property
-    def rewind_step(self) -> int | None:
-        """The step of round 0 that is rewound to, where the rewind point is `step`."""
-        return steps(self.config.rewind.step, self.task.steps_per_epoch) if self.config.rewind.step else None
-
-    @property
-    def rewind_to(self) -> str:
-        """The rewind point: pretrained if a file of weights is given, else round0, unless the recipe says otherwise."""
-        return self.config.rewind.point(self.config.start)
-
-    def span(self, round_: int) -> Span:
-        """The steps of a round."""
-        return Span(round_, *round_steps(self.config, self.task.steps_per_epoch, round_, self.first))
 
 
 def check_search(task: Task, config: SearchConfig, ticket: Ticket | None = None) -> FirstRound:
@@ -135,8 +91,9 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records, first: 
             if round_ > 0 and not _is_resumed(s, round_):
                 mask = _prune(s, mask, round_)
                 _rewind_(s, mask, round_)
-            seconds = _train(s, mask, round_)
-            _finish(s, mask, round_, seconds)
+            early_bird = _early_bird(s, round_)
+            trained = _train(s, mask, round_, early_bird)
+            _finish(s, mask, round_, trained, early_bird)
             if round_ < rounds:
                 _stop_if_ruined(s, round_)
     run.mark(status="done", round=rounds)
@@ -172,11 +129,7 @@ def _begin(task: Task, config: SearchConfig, run: Run, records: Records, first: 
 
 def _on_network(s: Search, mask: Mask) -> None:
     """Zero what a mask of the backbone prunes."""
-    Hold(s.task.network.named_parameters(), _of_network(mask)).weights_()
-
-
-def _of_network(mask: Mask) -> Mask:
-    return Mask({f"backbone.{name}": kept for name, kept in mask.items()})
+    Hold(s.task.network.named_parameters(), of_network(mask)).weights_()
 
 
 def _is_resumed(s: Search, round_: int) -> bool:
@@ -191,25 +144,9 @@ def _prune(s: Search, mask: Mask, round_: int) -> Mask:
         RunError: the processes hold different weights or masks.
     """
     require_agreement(f"the weights at the end of round {round_ - 1}", state_digest(s.task.network) if world_size() > 1 else "")
-    found = Mask(broadcast(dict(_next_mask(s, mask, round_)) if s.run.writes else {}))
+    found = Mask(broadcast(dict(next_mask(s, mask, round_)) if s.run.writes else {}))
     require_agreement(f"the mask of round {round_}", found.digest())
     return found
-
-
-def _next_mask(s: Search, mask: Mask, round_: int) -> Mask:
-    """Rank by the parameters as they are now, after the last step, and keep what the round's count allows."""
-    prune = s.config.prune
-    parameters = s.scope.parameters(s.task.backbone)
-    if prune.score == "random":
-        scores = random(parameters, seed=s.records.seed, round=round_)
-    elif prune.schedule == "one_shot":
-        trained_densely = load_weights(s.run.path / "scores.safetensors").backbone
-        scores = magnitude({name: trained_densely[name] for name in s.scope.names})
-    else:
-        scores = magnitude(parameters)
-    if prune.allocation == "layerwise":
-        return keep_layerwise(scores, mask, s.first.kept_per_tensor(prune, round_))
-    return keep_global(scores, mask, s.first.kept(prune, round_))
 
 
 def _rewind_(s: Search, mask: Mask, round_: int) -> None:
@@ -219,23 +156,52 @@ def _rewind_(s: Search, mask: Mask, round_: int) -> None:
             save_weights(s.run.round_path(round_) / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
             _on_network(s, mask)
         else:
-            restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), _of_network(mask))
+            restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), of_network(mask))
     if s.rewind_to == "final":
         s.task.at_rewind_point()
     follow_first_(s.task.network)
     s.task.rewound()
 
 
-def _train(s: Search, mask: Mask, round_: int) -> float:
-    """Train the round with its mask held and a fresh optimizer; return the seconds it took, over all attempts."""
+def _early_bird(s: Search, round_: int) -> EarlyBird | None:
+    """Return what ends a round early, where the recipe asks for it and the round's training decides the mask after it."""
+    prune = s.config.prune
+    decides = round_ < prune.rounds and (prune.schedule == "iterative" or round_ == 0)
+    return EarlyBird(prune.early_bird, prune.early_bird_window) if prune.early_bird is not None and decides else None
+
+
+def _train(s: Search, mask: Mask, round_: int, early_bird: EarlyBird | None) -> Trained:
+    """Train the round with its mask held and a fresh optimizer, to its end or until the mask after it has settled."""
 
     def at_step(done: int) -> None:
         if round_ == 0 and done == s.rewind_step:
             _keep_rewind_point(s)
+        is_behind = s.rewind_step is None or done >= s.rewind_step  # round 0 must not end before its rewind point
+        if early_bird is not None and done % s.task.steps_per_epoch == 0 and is_behind:
+            _watch(s, mask, round_, early_bird)
 
-    resumed = s.resumed if _is_resumed(s, round_) else None
-    span = s.span(round_)
-    return train_span(s.task, s.config, s.run, span, mask, log=s.log, progress=s.progress, resumed=resumed, at_step=at_step)
+    resumed, span = s.resumed if _is_resumed(s, round_) else None, s.span(round_)
+    trained = train_span(
+        s.task,
+        s.config,
+        s.run,
+        span,
+        mask,
+        log=s.log,
+        progress=s.progress,
+        resumed=resumed,
+        at_step=at_step,
+        early_bird=early_bird,
+    )
+    s.progress.skip(span.last - trained.last)
+    return trained
+
+
+def _watch(s: Search, mask: Mask, round_: int, early_bird: EarlyBird) -> None:
+    """Show the early-bird criterion the mask that pruning now would leave; the first process draws it."""
+    if s.run.writes:
+        early_bird.see(next_mask(s, mask, round_ + 1))
+    early_bird.distances = broadcast(early_bird.distances)
 
 
 def _keep_rewind_point(s: Search) -> None:
@@ -245,7 +211,7 @@ def _keep_rewind_point(s: Search) -> None:
     save_weights(s.run.path / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
 
 
-def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
+def _finish(s: Search, mask: Mask, round_: int, trained: Trained, early_bird: EarlyBird | None) -> None:
     """Keep what a round leaves: its weights where asked, its ticket, its result."""
     if round_ == 0 and s.rewind_to == "round0":
         s.task.at_rewind_point()
@@ -258,16 +224,25 @@ def _finish(s: Search, mask: Mask, round_: int, seconds: float) -> None:
             save_weights(s.run.path / "rewind.safetensors", state)
     is_last = round_ == s.config.prune.rounds
     keeps = round_ > 0 and (s.config.keep.trained == "all" or (s.config.keep.trained == "last" and is_last))
-    trained = state if keeps else None
-    result = record_round(
-        s.run, s.records, s.task, s.scope, mask, round_, s.rewind_to, seconds=seconds, is_last=is_last, trained=trained
-    )
+    details = _details(s, round_, trained, early_bird)
+    kept = state if keeps else None
+    ended = Round(round_, mask, s.rewind_to, trained.seconds, is_last, kept, details)
+    result = record_round(s.run, s.records, s.task, s.scope, ended)
     density = result["details"]["layer_density"]
-    s.log.values(round_, s.span(round_).last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
+    s.log.values(round_, trained.last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
     s.progress.say(f"round {round_}: density {mask.density:.4f}, {result['metric']} {result['value']:.4f}")
     alarms = _alarms(s, result)
     if alarms:
         s.progress.warn(alarm_text(round_, alarms, density))
+
+
+def _details(s: Search, round_: int, trained: Trained, early_bird: EarlyBird | None) -> dict[str, Any]:
+    """Return where a round began, for how long it was trained, and how the mask after it moved where that could end it."""
+    first, an_epoch = s.span(round_).first, s.task.steps_per_epoch
+    details: dict[str, Any] = {"from_epoch": first / an_epoch, "epochs": (trained.last - first) / an_epoch}
+    if early_bird is not None:
+        details["early_bird"] = {"distances": early_bird.distances, "settled": early_bird.has_settled}
+    return details
 
 
 def _alarms(s: Search, result: Mapping[str, Any]) -> tuple[str, ...]:

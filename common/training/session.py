@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from common.cli import Invocation
+from common.training.allocator import keep_freed_memory
 from common.training.device import choose_device, compilation, threads
 from common.training.distributed import process_group
 from common.training.precision import float32_products
@@ -32,6 +33,7 @@ def session(invocation: Invocation) -> Iterator[torch.device | None]:
             yield None
             return
         check_wandb(invocation.config.log)
+        keep_freed_memory()
         with (
             threads(train.threads, recorded=recorded_threads(invocation)),
             float32_products(train.precision),

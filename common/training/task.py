@@ -63,6 +63,14 @@ class Task(Protocol):
         """Update what follows the weights, such as a momentum encoder."""
         ...
 
+    def at_step(self, done: int) -> None:
+        """Look at the network after `done` steps of a round, before a checkpoint may be saved there."""
+        ...
+
+    def details(self) -> Mapping[str, Any]:
+        """Return what the task chose in the round that was trained last, for its result."""
+        ...
+
     def at_rewind_point(self) -> None:
         """Keep what follows the weights as it is now: this is where later rounds are rewound to."""
         ...
@@ -163,6 +171,14 @@ class NetworkTask:
 
     def after_step(self) -> None:
         """Nothing follows the weights."""
+
+    def at_step(self, done: int) -> None:
+        """Nothing is looked at."""
+        del done
+
+    def details(self) -> Mapping[str, Any]:
+        """Nothing is chosen."""
+        return {}
 
     def at_rewind_point(self) -> None:
         """Nothing follows the weights."""

@@ -13,14 +13,15 @@ from common.data.datasets import Dataset
 from common.data.inputs import accept_input
 from common.data.splits import MANY_CLASSES, base_name, parse_classes
 from common.errors import InputError
-from common.tickets.controls import FRESH, REWIND, START, control_mask, find_control
+from common.tickets.controls import FRESH, NARROW, REWIND, START, control_mask, find_control
 from common.tickets.errors import TicketError
 from common.tickets.mask import Mask
 from common.tickets.ticket import Ticket, apply, load_ticket
 from common.tickets.weights_file import NetworkState
-from common.training.given_weights import fill_backbone_
+from common.training.given_weights import fill_backbone_, source_of
+from common.training.small_dense import Narrower
 
-LABELLED_OBJECTIVES = ("supervised",)
+LABELLED_OBJECTIVES = ("supervised", "classification")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Start:
         norm_statistics: "reestimate" or "stored".
         flags: what a reader of the result must know.
         given: what is recorded of start.weights: layout, input, what matched.
+        narrower: the network of control small_dense.
     """
 
     control: str
@@ -42,10 +44,13 @@ class Start:
     norm_statistics: str
     flags: tuple[str, ...]
     given: Mapping[str, Any] | None = None
+    narrower: Narrower | None = None
 
     @property
     def density(self) -> float:
-        """Kept fraction of the scope; 1 without a ticket."""
+        """Kept fraction of the scope; 1 without a ticket; the narrower network's part of the ticket's scope."""
+        if self.narrower is not None:
+            return self.narrower.density
         return self.mask.density if self.mask is not None else 1.0
 
     @property
@@ -53,8 +58,7 @@ class Start:
         """Which search the ticket comes from."""
         if self.ticket is None:
             return None
-        origin = self.ticket.header["origin"]
-        return {key: origin[key] for key in ("folder", "recipe", "seed", "round")}
+        return source_of(self.ticket.header["origin"])
 
 
 def start_(
@@ -66,6 +70,7 @@ def start_(
     given: StartConfig,
     protocol: str,
     accept_mismatch: bool,
+    narrower: Narrower | None = None,
 ) -> Start:
     """Fill a freshly initialised backbone as the recipe's ticket and control say.
 
@@ -77,6 +82,7 @@ def start_(
         given: the recipe's start.weights, and how they are read.
         protocol: full, linear or knn; it decides the default of norm_statistics.
         accept_mismatch: use weights that expect another input, and flag the result.
+        narrower: what the backbone was built as, for control small_dense.
 
     Raises:
         TicketError: the ticket, or a file that the control needs, is missing, damaged or of another architecture.
@@ -87,15 +93,17 @@ def start_(
     ticket = load_ticket(config.file)
     name = config.arm(given.weights)
     control = find_control(name)
-    if (control.weights == START) != (given.weights is not None):
-        needs = "needs start.weights" if control.weights == START else "takes no start.weights; only mask_only does"
+    if control.weights != NARROW and (control.weights == START) != (given.weights is not None):
+        needs = "needs start.weights" if control.weights == START else "takes no start.weights; only mask_only and small_dense do"
         raise InputError(f"ticket.control {name} {needs}")
     if config.weights == "trained" and name not in ("ticket", "dense"):
         raise InputError(
             f"ticket.weights trained: expected control ticket or dense, got {name}, whose mask was never trained; use rewind"
         )
+    if control.weights == NARROW:
+        return _narrow(backbone, ticket, config, given, dataset, accept_mismatch, protocol, narrower)
     mask = control_mask(ticket, name, seed)
-    flags, start = (*_flags(ticket, dataset), *_less_trained(ticket, name, config)), None
+    flags, start = (*source_flags(ticket.header["origin"], dataset), *_less_trained(ticket, name, config)), None
     if control.weights == FRESH:
         apply(ticket, mask, backbone, weights="none", stem=config.stem)
     elif control.weights == START:
@@ -130,6 +138,24 @@ def _trained_densely(ticket: Ticket) -> NetworkState:
     return state
 
 
+def _narrow(
+    backbone: nn.Module,
+    ticket: Ticket,
+    config: TicketConfig,
+    given: StartConfig,
+    dataset: Dataset,
+    accept_mismatch: bool,
+    protocol: str,
+    narrower: Narrower | None,
+) -> Start:
+    """Start control small_dense, whose backbone is another one: from its fresh weights, or from given ones of its width."""
+    if narrower is None:
+        raise InputError("ticket.control small_dense is another network than the ticket's; train it in a task, judge that run")
+    start, seen = _fill_given(backbone, given, dataset, accept_mismatch) if given.weights is not None else (None, ())
+    flags = dict.fromkeys((*source_flags(ticket.header["origin"], dataset), *seen))
+    return Start("small_dense", None, ticket, config.statistics(protocol), tuple(flags), start, narrower)
+
+
 def _without_ticket(
     backbone: nn.Module, config: TicketConfig, given: StartConfig, dataset: Dataset, accept_mismatch: bool, protocol: str
 ) -> Start:
@@ -147,13 +173,17 @@ def _fill_given(
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Fill the backbone with given weights, of a ticket the dense ones; return what is recorded of them, and flags."""
     start, flags = fill_backbone_(backbone, given, dataset.input, accept_mismatch=accept_mismatch, dense=True)
-    seen = _flags(start.ticket, dataset) if start.ticket is not None else ()
+    seen = source_flags(start.origin, dataset) if start.origin is not None else ()
     return start.facts, (*flags, *seen)
 
 
-def _flags(ticket: Ticket, dataset: Dataset) -> tuple[str, ...]:
-    """Flag a source that saw the target's classes: its labels (no verdict), or its images only."""
-    origin = ticket.header["origin"]
+def source_flags(origin: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+    """Flag a source that saw the target's classes: its labels (no verdict), or its images only.
+
+    Args:
+        origin: of a ticket; see `common.tickets.Description`.
+        dataset: the target.
+    """
     seen, target = (str(origin["data"]), origin["split"]), (dataset.name, dataset.split_hash)
     if _images_of(*seen) != _images_of(*target) or not _classes(seen[0]) & _classes(target[0]):
         return ()
@@ -170,7 +200,7 @@ def _less_trained(ticket: Ticket, control: str, config: TicketConfig) -> tuple[s
     origin, to = ticket.header["origin"], ticket.header["rewind"]["to"]
     kind, _, rest = str(origin["importer"]).partition(":")
     name = rest.partition(":")[0] if kind == "control" and control == "ticket" else control
-    if ticket.round == 0 or name == "ticket" or find_control(name).weights != REWIND:
+    if ticket.round == 0 or name in ("ticket", "dense_long") or find_control(name).weights != REWIND:
         return ()
     behind = to == "final" or (config.weights == "trained" and to in ("round0", "pretrained"))
     return ("control_less_trained",) if behind else ()

@@ -21,8 +21,9 @@ from common.config import DataConfig
 from common.data.datasets import Dataset, Images, load_data
 from common.tickets import CONTROLS, load_ticket
 from common.training.frozen import features_of
+from Downstream.features import standardisation
 from Downstream.labels import labelled_images
-from Downstream.linear import fit_linear, standardisation
+from Downstream.linear import fit_linear
 from Downstream.main import COMMAND, main
 from Downstream.transfer import build_arm
 
@@ -145,7 +146,7 @@ def test_nothing_depends_on_the_test_split_but_the_value(
 ) -> None:
     run, result = transfer(*words, "--seed.task=1")
     first = load_file(run / "trained.safetensors")
-    monkeypatch.setattr("Downstream.transfer.open_data", other_test_images)
+    monkeypatch.setattr("Downstream.target.open_data", other_test_images)
     (run / "run.json").unlink()
     file = f"--ticket.file={result['config']['ticket']['file']}"
     assert main([*(words if words[:1] == FULL[:1] else (*FAST, *words)), "--seed.task=1", file, f"--out={run.parents[2]}"]) == 0

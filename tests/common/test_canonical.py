@@ -79,6 +79,7 @@ ALIKE = [
     (DOWNSTREAM, [FILE, "--ticket.weights=trained"], [FILE, "--ticket.weights=trained", "--ticket.norm_statistics=stored"]),
     (DOWNSTREAM, [], ["--ticket.control=scratch", "--ticket.stem=fresh"]),
     (DOWNSTREAM, ["--start.weights=w"], ["--start.weights=w", "--ticket.control=dense"]),
+    (DOWNSTREAM, [], ["--data.metric=top1"]),
     (DOWNSTREAM, ["--data.labels=null"], ["--data.labels=null", "--data.validation_labels=3"]),
     (DOWNSTREAM, [], ["--train.epochs=7", "--optim.lr=3", "--augment.flip=1", "--select=best", "--data.validation_labels=0"]),
     (DOWNSTREAM, [FULL], [FULL, "--linear.l2=[3]", "--linear.folds=9"]),
@@ -125,6 +126,7 @@ APART = [
     (DOWNSTREAM, [FILE], [FILE, "--ticket.control=dense"]),
     (DOWNSTREAM, [], ["--ticket.norm_statistics=stored"]),
     (DOWNSTREAM, [], [FULL]),
+    (DOWNSTREAM, [], ["--data.metric=mean_per_class"]),
     (DOWNSTREAM, [FULL, "--train.epochs=7"], [FULL]),
     (DOWNSTREAM, ["--keep.trained=none"], ["--keep.trained=last"]),
 ]  # fmt: skip
@@ -193,6 +195,7 @@ VALUES: dict[str, Any] = {
 }
 CONTEXT = {
     **{f"start.{name}": {"start.weights": "w"} for name in ("format", "input", "stem", "head", "train")},
+    "prune.early_bird_window": {"prune.early_bird": 0.1},
     "optim.betas": {"optim.name": "adamw"},
     "optim.eps": {"optim.name": "adamw"},
     "optim.trust_coefficient": {"optim.name": "lars"},
@@ -245,7 +248,9 @@ NAMES = [
 
 @pytest.mark.parametrize(("command", "name"), NAMES, ids=lambda value: value if isinstance(value, str) else value.folder)
 def test_an_option_that_counts_changes_the_hash(command: Command, name: str) -> None:
-    base = changed(resolve(command, EVERYTHING_COUNTS[command.folder]).config, CONTEXT.get(name, {}))
+    found_on_task = command is DOWNSTREAM and name.startswith(("prune.", "rewind.", "start.head", "start.train"))
+    context = CONTEXT.get(name, {}) | ({"ticket.file": None, "prune.rounds": 2} if found_on_task else {})
+    base = changed(resolve(command, EVERYTHING_COUNTS[command.folder]).config, context)
     value = VALUES[name] if name in VALUES else another(get(base, name), types_of(command.schema)[name])
     assert value != get(base, name)
     assert config_hash("F", changed(base, {name: value})) != config_hash("F", base)

@@ -28,9 +28,7 @@ def _recognises(tensors: Mapping[str, Tensor]) -> bool:
 def _read(tensors: Mapping[str, Tensor], what: str) -> Parts:
     query = {name[len(QUERY) :]: tensor for name, tensor in tensors.items() if name.startswith(QUERY)}
     if not query:
-        raise InputError(
-            f"start.weights: {what} holds MoCo's key encoder alone ({KEY}*); expected the query encoder ({QUERY}*) to start from"
-        )
+        raise InputError(f"{what} holds MoCo's key encoder alone ({KEY}*); expected the query encoder ({QUERY}*) to start from")
     head = {name[len(HEAD) :]: tensor for name, tensor in query.items() if name.startswith(HEAD)}
     if set(head) <= {"weight", "bias"}:
         head = {f"0.{name}": tensor for name, tensor in head.items()}  # v1: one layer

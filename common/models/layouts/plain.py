@@ -23,7 +23,7 @@ def _read_network(tensors: Mapping[str, Tensor], what: str) -> Parts:
     twice = sorted(set(backbone) & set(others))
     if twice:
         raise InputError(
-            f"start.weights: {what} holds {twice[0]!r} and {_BACKBONE + twice[0]!r} ({len(twice)} such pairs); "
+            f"{what} holds {twice[0]!r} and {_BACKBONE + twice[0]!r} ({len(twice)} such pairs); "
             f"it is not clear which backbone is meant"
         )
     head = {name[len(_HEAD) :]: tensor for name, tensor in others.items() if name.startswith(_HEAD)}

@@ -50,7 +50,7 @@ def _read(tensors: Mapping[str, Tensor], what: str) -> Parts:
     selective = next((name for name in own if _SELECTIVE.match(name)), None)
     if selective is not None:
         raise InputError(
-            f"start.weights: {what} is a SimCLRv2 network with selective kernels ({selective!r}), which is another architecture "
+            f"{what} is a SimCLRv2 network with selective kernels ({selective!r}), which is another architecture "
             f"than a ResNet; use the checkpoint without them (sk0)"
         )
     state = {_canonical(name, what): tensor for name, tensor in own.items()}
@@ -62,9 +62,7 @@ def _canonical(name: str, what: str) -> str:
         match = pattern.fullmatch(name)
         if match is not None:
             return match.expand(canonical)
-    raise InputError(
-        f"start.weights: {what} looks like SimCLRv2's layout, but {name!r} is no name of its ResNets without selective kernels"
-    )
+    raise InputError(f"{what} looks like SimCLRv2's layout, but {name!r} is no name of its ResNets without selective kernels")
 
 
 SIMCLR_V2 = Layout(

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from common.errors import InputError
-from common.metrics.accuracy import mean_per_class, top1
+from common.metrics.accuracy import accuracies, mean_per_class, top1
 
 
 def test_accuracy_equals_sklearn_on_unbalanced_classes() -> None:
@@ -26,6 +26,12 @@ def test_accuracy_equals_sklearn_on_unbalanced_classes() -> None:
 def test_mean_per_class_equals_balanced_accuracy() -> None:
     labels, predictions = torch.tensor([0, 0, 0, 1, 2, 2]), torch.tensor([0, 1, 0, 1, 0, 2])
     assert mean_per_class(predictions, labels) == pytest.approx(balanced_accuracy_score(labels, predictions))
+
+
+def test_a_class_without_an_image_does_not_count() -> None:
+    labels, predictions = torch.tensor([0, 0, 0, 0, 3, 3]), torch.tensor([0, 0, 0, 1, 3, 1])
+    assert mean_per_class(predictions, labels) == pytest.approx((3 / 4 + 1 / 2) / 2), "of classes 0 and 3; 1 and 2 have no image"
+    assert accuracies(predictions, labels) == {"top1": 4 / 6, "mean_per_class": (3 / 4 + 1 / 2) / 2}
 
 
 @pytest.mark.parametrize(("shape", "count"), [((3,), 4), ((3, 2), 4), ((0,), 0)])

@@ -1,0 +1,1 @@
+"""Structured shrinking of masked networks: what of them cannot change their output is cut out."""

@@ -1,0 +1,1 @@
+"""Importers: one file for each format of other systems' sparse checkpoints."""
