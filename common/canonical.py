@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config import as_tree
-from common.data.catalogue import entry_of
+from common.data.catalogue import OWN_IMAGES, entry_of
 from common.data.inputs import NORMALISATIONS
 from common.data.splits import MANY_CLASSES, canonical_name, parse_name
 from common.durations import canonical_duration
@@ -94,16 +94,16 @@ def _plain(value: Any) -> Any:
 
 
 def _data_name(config: Any) -> str:
-    """Write a class subset as ranges; the data set `folder` is named by its folder, which is what says which images it has."""
+    """Write a class subset as ranges; images of one's own are named by their folder, which is what says which they are."""
     data, entry = config.data, entry_of(config.data.name)
     base, classes = parse_name(data.name, entry.num_classes or MANY_CLASSES)
     name = canonical_name(base, classes, entry.num_classes or MANY_CLASSES)
-    return f"{name}@{Path(data.root).expanduser().resolve()}" if base == "folder" and data.root is not None else name
+    return f"{name}@{Path(data.root).expanduser().resolve()}" if base in OWN_IMAGES and data.root is not None else name
 
 
 def _data_size(config: Any) -> int | None:
     entry = entry_of(config.data.name)
-    return entry.input.size or config.data.size or entry.size
+    return config.data.size or entry.input.size or entry.size
 
 
 def _storage(config: Any) -> str:
@@ -112,6 +112,23 @@ def _storage(config: Any) -> str:
     if entry.input.size is not None:
         return "memory"
     return entry.storage if config.data.storage == "auto" else config.data.storage
+
+
+def _is_framed(config: Any) -> bool:
+    """Images of one size are resized only where another is asked for."""
+    entry = entry_of(config.data.name)
+    return entry.input.size is None or config.data.size not in (None, entry.input.size)
+
+
+def _crop(config: Any, asked: str) -> str:
+    """Return what a crop stands for; auto where only the images' number decides."""
+    entry = entry_of(config.data.name)
+    own = entry.crop if asked == "auto" else asked
+    return {"memory": "fit", "files": "margin"}.get(_storage(config), own) if own == "auto" else own
+
+
+def _has_own_crop(config: Any) -> bool:
+    return not _is_framed(config) or _crop(config, config.data.crop) == _crop(config, "auto")
 
 
 def _normalisation(config: Any) -> str:
@@ -180,6 +197,11 @@ COMMON = Rules(
         ("data.validation_labels", lambda c: c.data.labels is None),
         ("data.metric", _has_own_metric),
         ("data.balanced", lambda c: c.data.labels is None),
+        ("data.crop", _has_own_crop),
+        ("data.interpolation", lambda c: not _is_framed(c) or c.data.interpolation == "bilinear"),
+        ("data.validation", lambda c: c.data.validation == "own" or entry_of(c.data.name).validates == "tenth"),
+        ("data.source", lambda c: c.data.source is None),
+        ("data.target", lambda c: c.data.target is None),
         ("optim.momentum", lambda c: c.optim.name == "adamw"),
         ("optim.nesterov", lambda c: c.optim.name != "sgd"),
         ("optim.betas", lambda c: c.optim.name != "adamw"),

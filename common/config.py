@@ -24,7 +24,22 @@ class DataConfig:
     name: str = option("digits", "data set, with an optional class subset: digits, digits:0-5, cifar10:6-9")
     root: str | None = option(None, "folder that holds the data set", identity=False)
     download: bool = option(False, "fetch a torchvision data set that is not in data.root", identity=False)
-    size: int | None = option(None, "side in pixels that images of `folder` (needed) and `imagenet` (null: 224) are read at")
+    source: str | None = option(None, "domains: folder below data.root whose images train and choose")
+    target: str | None = option(None, "domains: folder below data.root whose images test")
+    size: int | None = option(
+        None, "side in pixels that a network sees; null: the data set's own (see --list); needed for images of your own"
+    )
+    crop: Literal["auto", "margin", "fit", "square"] = option(
+        "auto",
+        "what is evaluated of an image: margin: shorter side to size * 256 / 224, then the centre; fit: shorter side to size, "
+        "then the centre; square: both sides to size; auto: the data set's own, else fit in memory and margin in files",
+    )
+    interpolation: Literal["bilinear", "bicubic"] = option("bilinear", "of every resize, in training and evaluation, antialiased")
+    validation: Literal["own", "tenth"] = option(
+        "own",
+        "own: a set's own validation images validate, where it has any; tenth: they train too, and a fixed tenth of every class "
+        "of both validates",
+    )
     storage: Literal["auto", "memory", "files"] = option(
         "auto",
         "memory: decode once, at data.size; files: crop from the whole image each time; auto: imagenet files, folder by size",
@@ -37,10 +52,16 @@ class DataConfig:
     decode: Literal["auto", "cpu", "cuda"] = option(
         "auto", "what decodes the JPEGs of training views that stay in files; auto: cpu", identity=False
     )
-    input: Literal["own", "unit", "imagenet", "half"] = option(
+    cache: str | None = option(
+        None, "folder of decoded images: what is evaluated is decoded once for all runs, at most 224 px", identity=False
+    )
+    skip_unreadable: bool = option(
+        False, "leave images out that cannot be read, and record them; false: they are an error", identity=False
+    )
+    input: Literal["own", "unit", "imagenet", "half", "cifar100_pixels"] = option(
         "own",
         "how pixels in [0, 1] are normalised, to match given weights: own: the data set's mean and std; unit: not at all; "
-        "imagenet: ImageNet's mean and std; half: (x - .5) / .5",
+        "imagenet: ImageNet's mean and std; half: (x - .5) / .5; cifar100_pixels: those of the sparse-transfer study",
     )
     accept_input_mismatch: bool = option(False, "use a ticket whose input specification differs; the result is flagged")
 
@@ -48,6 +69,13 @@ class DataConfig:
         require(bool(self.name), "data.name", self.name, "the name of a data set (see --list)")
         require(self.size is None or self.size >= 1, "data.size", self.size, "a side in pixels, >= 1")
         require(self.workers is None or self.workers >= 0, "data.workers", self.workers, "a number of processes >= 0, or null")
+        given = (self.source is not None, self.target is not None)
+        require(given[0] == given[1], "data.source and data.target", [self.source, self.target], "both or neither")
+
+    @property
+    def domains(self) -> tuple[str, str] | None:
+        """The source's and the target's folder."""
+        return None if self.source is None or self.target is None else (self.source, self.target)
 
 
 @dataclass(frozen=True)

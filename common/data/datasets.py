@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from common.data.inputs import NORMALISATIONS, InputSpec
-from common.data.reading import Metric, Reading, Storage
+from common.data.reading import FIT, Framing, Metric, Reading, Storage, Validation
 from common.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,10 +25,14 @@ class Images:
     Attributes:
         images: uint8 (N, C, H, W), on the CPU.
         labels: int64 (N,), in 0 .. K-1, in the order of the data set's `classes`; -1 where there is none.
+        shown_at: side in pixels that a network sees them at, resized in batch on its device; None: their own.
+        framing: how they are resized to that; the crop is chosen, not auto.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
+    shown_at: int | None = None
+    framing: Framing = FIT
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or len(self.images) != len(self.labels):
@@ -40,12 +44,12 @@ class Images:
 
     @property
     def size(self) -> int:
-        """Side of the images in pixels."""
-        return self.images.shape[-1]
+        """Side in pixels that a network sees the images at."""
+        return self.shown_at or self.images.shape[-1]
 
     def subset(self, indices: torch.Tensor) -> Images:
         """Return the images at `indices`, (M,) int64, in that order."""
-        return Images(self.images[indices], self.labels[indices])
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Dataset:
             split's files, every class's: nothing else says which images they are.
         fingerprint: `<number of images>-<16 hex digits>` over the content, or over file names and sizes.
         metric: what a classifier of it is judged and chosen by: top1 or mean_per_class.
+        skipped: names of images that cannot be read and were left out (data.skip_unreadable).
     """
 
     name: str
@@ -71,6 +76,7 @@ class Dataset:
     split_hash: str
     fingerprint: str
     metric: Metric = "top1"
+    skipped: tuple[str, ...] = ()
 
     def split(self, name: str) -> Images | FileImages:
         """Return one split.
@@ -138,8 +144,13 @@ def open_data(config: DataConfig) -> Dataset:
         size=config.size,
         storage=config.storage,
         reading=Reading(config.workers, config.decode),
+        framing=Framing(config.crop, config.interpolation),
+        validation=config.validation,
+        domains=config.domains,
+        cache=config.cache,
+        skip_unreadable=config.skip_unreadable,
     )
-    metric = getattr(config, "metric", "own")
+    metric: Metric | Literal["own"] = getattr(config, "metric", "own")
     if metric != "own":
         dataset = replace(dataset, metric=metric)
     if config.input == "own":
@@ -156,6 +167,11 @@ def load_data(
     size: int | None = None,
     storage: Storage = "auto",
     reading: Reading | None = None,
+    framing: Framing | None = None,
+    validation: Validation = "own",
+    domains: tuple[str, str] | None = None,
+    cache: str | None = None,
+    skip_unreadable: bool = False,
 ) -> Dataset:
     """Load a data set of the catalogue.
 
@@ -163,27 +179,54 @@ def load_data(
         name: its name, with an optional class subset: `digits`, `cifar10:6-9`.
         root: folder that holds it; needed where the catalogue says so.
         download: fetch it into `root` where the catalogue can.
-        size: side in pixels, for sets whose files are read at a size.
-        storage: keep decoded images in memory, or read files again and again; auto: see `common.data.folder`.
+        size: side in pixels that a network sees.
+        storage: keep decoded images in memory, or read files again and again; auto: see `common.data.file_dataset`.
         reading: how files are read in training.
+        framing: how images are cut and resized.
+        validation: `tenth` joins the set's own validation images to those that train, and a tenth of every class validates.
+        domains: source and target of `domains`.
+        cache: folder of decoded images, for sets that are read from image files.
+        skip_unreadable: leave images out that cannot be read, and name them in `skipped`.
 
     Raises:
-        InputError: an unknown name or class, a root that is not given, is not there or does not hold the set, or a size or
-            storage that does not apply.
+        InputError: an unknown name or class, a root that is not given, is not there or does not hold the set, or an option that
+            does not apply.
     """
-    from common.data.catalogue import Request, entry_of
+    from common.data.catalogue import entry_of
+    from common.data.entries import Request
 
-    entry = entry_of(name)
-    if size is not None and entry.input.size not in (None, size):
-        raise InputError(f"data.size: {name} has images of {entry.input.size} px, got {size}; leave data.size out")
-    if storage == "files" and entry.input.size is not None:
-        raise InputError(f"data.storage: {name} is kept in memory, got files; leave data.storage out")
-    side, kept = entry.size if size is None else size, entry.storage if storage == "auto" else storage
-    dataset = entry.load(Request(name, entry.classes, entry.input, root, download, side, kept, reading or Reading()))
-    return replace(dataset, metric=entry.metric)
+    entry, framing = entry_of(name), framing or Framing()
+    request = Request(
+        name,
+        entry.classes,
+        entry.input,
+        root,
+        download,
+        entry.size if size is None else size,
+        entry.storage if storage == "auto" else storage,
+        reading or Reading(),
+        replace(framing, crop=entry.crop if framing.crop == "auto" else framing.crop),
+        validation,
+        domains,
+        cache,
+        skip_unreadable,
+        entry.layout,
+    )
+    entry.check(request)
+    dataset = replace(entry.load(request), metric=entry.metric)
+    return dataset if entry.input.size in (None, size) or size is None else _shown_at(dataset, size, request.framing)
 
 
-def listed_fingerprint(name: str, *, root: str | None) -> str | None:
+def _shown_at(dataset: Dataset, size: int, framing: Framing) -> Dataset:
+    """Return small images resized for a network that sees `size` pixels, in batch, where they are used."""
+    framing = replace(framing, crop="fit" if framing.crop == "auto" else framing.crop)
+    splits = {
+        name: replace(part, shown_at=size, framing=framing) for name, part in dataset.splits.items() if isinstance(part, Images)
+    }
+    return replace(dataset, splits=splits, input=replace(dataset.input, size=size, interpolation=framing.interpolation))
+
+
+def listed_fingerprint(name: str, *, root: str | None, domains: tuple[str, str] | None = None) -> str | None:
     """Return the fingerprint that a data set's images have now, without opening one.
 
     Returns:
@@ -192,9 +235,11 @@ def listed_fingerprint(name: str, *, root: str | None) -> str | None:
     Raises:
         InputError: an unknown name, or a folder that is not there or cannot be read.
     """
-    from common.data.catalogue import Request, entry_of
+    from common.data.catalogue import entry_of
+    from common.data.entries import Request
 
     entry = entry_of(name)
     if entry.fingerprint is None:
         return None
-    return entry.fingerprint(Request(name, entry.classes, entry.input, root, download=False, size=None))
+    request = Request(name, entry.classes, entry.input, root, download=False, size=None, domains=domains, layout=entry.layout)
+    return entry.fingerprint(request)

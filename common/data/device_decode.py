@@ -10,22 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch.nn import functional
 
-from common.data.file_images import decode, is_jpeg, unreadable
+from common.data.file_images import FileImages, decode, is_jpeg, unreadable
 from common.data.file_readers import Cut, Encoded, crops
+from common.data.framing import resize
 from common.data.loaders import ViewDraws
 
 
-def cut_on(device: torch.device, piece: Encoded, paths: Sequence[Path], draws: ViewDraws, size: int) -> Cut:
+def cut_on(device: torch.device, piece: Encoded, draws: ViewDraws, files: FileImages) -> Cut:
     """Decode the images of a piece on a device and cut their views out there.
 
     Args:
         device: where.
         piece: contents of n files, and the numbers that their views are drawn from.
-        paths: the files, for messages.
         draws: how a view is made.
-        size: S.
+        files: the split, for its side, its interpolation and its files' names.
 
     Returns:
         As `FileReaders.views` gives it, the pixels on the device.
@@ -33,14 +32,13 @@ def cut_on(device: torch.device, piece: Encoded, paths: Sequence[Path], draws: V
     Raises:
         InputError: an image cannot be decoded.
     """
-    images = decode_on(device, piece.contents, paths)
+    images, size = decode_on(device, piece.contents, [files.path(i) for i in piece.indices]), files.size
     boxes_VN4 = crops(draws, piece.uniform.transpose(0, 1), images, size).transpose(0, 1)
     pixels = torch.empty(*boxes_VN4.shape[:2], 3, size, size, dtype=torch.uint8, device=device)
     for view, boxes_N4 in enumerate(boxes_VN4.tolist()):
         for place, (top, left, height, width) in enumerate(boxes_N4):
-            box = images[place][None, :, top : top + height, left : left + width].float()
-            resized = functional.interpolate(box, size=(size, size), mode="bilinear", antialias=True)
-            pixels[view, place] = resized[0].round_().clamp_(0, 255).to(torch.uint8)
+            box = images[place][:, top : top + height, left : left + width]
+            pixels[view, place] = resize(box, size, size, files.framing.interpolation)
     return Cut(pixels, piece.uniform, boxes_VN4)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from common.data.catalogue import Request
+from common.data.entries import Request
 from common.data.datasets import Dataset, Images, content_fingerprint, renumbered
 from common.data.splits import canonical_name, parse_name, split_hash, stratified_split
 from common.randomness import generator

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from common.data.reading import Reading
+from common.data.reading import MARGIN, Framing, Reading
 from common.errors import InputError
+
+if TYPE_CHECKING:
+    from common.data.decoded_cache import SplitCache
 
 _JPEG = b"\xff\xd8\xff"
 
@@ -31,6 +34,9 @@ class FileImages:
         labels: int64 (N,), in 0 .. K-1, in the order of the data set's `classes`.
         size: S.
         reading: how training reads them.
+        framing: how they are cut and resized; the crop is chosen, not auto.
+        cache: where the decoded images of the split lie, or will; None: images are decoded whenever they are evaluated.
+        rows: int64 (N,), which of the split's images these are; the cache has them all.
     """
 
     folder: Path
@@ -38,6 +44,9 @@ class FileImages:
     labels: torch.Tensor
     size: int
     reading: Reading
+    framing: Framing = MARGIN
+    cache: SplitCache | None = None
+    rows: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.labels):
@@ -49,11 +58,16 @@ class FileImages:
     def subset(self, indices: torch.Tensor | slice) -> FileImages:
         """Return the images at `indices`, int64 (M,), in that order."""
         at = indices if isinstance(indices, slice) else indices.cpu()
-        return replace(self, names=self.names[at if isinstance(at, slice) else at.numpy()], labels=self.labels[at])
+        rows = None if self.rows is None else self.rows[at]
+        return replace(self, names=self.names[at if isinstance(at, slice) else at.numpy()], labels=self.labels[at], rows=rows)
 
     def path(self, index: int) -> Path:
         """Return the file of one image."""
-        return self.folder / os.fsdecode(bytes(self.names[index]))
+        return self.folder / self.name(index)
+
+    def name(self, index: int) -> str:
+        """Return the name of one image, relative to the folder."""
+        return os.fsdecode(bytes(self.names[index]))
 
 
 def read_bytes(file: Path) -> torch.Tensor:
@@ -112,32 +126,3 @@ def _decode_with_pil(content: torch.Tensor, file: Path) -> torch.Tensor:
 def unreadable(file: Path, why: str) -> InputError:
     """Return the one-line error of an image that cannot be read."""
     return InputError(f"cannot read the image {file}: {why}")
-
-
-def resize(pixels_3HW: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Return uint8 (3, height, width): bilinear with antialiasing, as torchvision resizes uint8 tensors."""
-    batch_13HW = pixels_3HW.unsqueeze(0)
-    return functional.interpolate(batch_13HW, size=(height, width), mode="bilinear", antialias=True)[0]
-
-
-def central(pixels_3HW: torch.Tensor, size: int, shorter: int) -> torch.Tensor:
-    """Resize the shorter side and cut the centre out, as torchvision's Resize(shorter) and CenterCrop(size).
-
-    Args:
-        pixels_3HW: uint8.
-        size: S.
-        shorter: length of the shorter side after resizing, >= S.
-
-    Returns:
-        uint8 (3, S, S).
-    """
-    height, width = pixels_3HW.shape[1:]
-    least = min(height, width)
-    resized = resize(pixels_3HW, shorter * height // least, shorter * width // least)
-    top, left = (round((side - size) / 2) for side in resized.shape[1:])
-    return resized[:, top : top + size, left : left + size]
-
-
-def evaluation_side(size: int) -> int:
-    """Return the shorter side to which an image is resized before its centre is cut out: 256 for 224, and in proportion."""
-    return round(size * 256 / 224)

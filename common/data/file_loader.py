@@ -41,8 +41,14 @@ class FileLoader(Loader):
         return FileLoader(self.files.subset(indices), self.device)
 
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield the centres: the shorter side resized to S * 256 / 224, S x S cut out; decoded on the CPU whatever trains."""
+        """Yield the images as they are framed, decoded on the CPU whatever trains; from the cache where there is one."""
         batches = list(self.fixed_batches(batch_size))
+        if self.files.cache is not None and self.files.rows is not None:
+            pixels_N3SS = self.files.cache.pixels()
+            for indices in batches:
+                kept_n3SS = pixels_N3SS[self.files.rows[indices]]
+                yield to_device(kept_n3SS, self.device), to_device(self.files.labels[indices], self.device)
+            return
         pieces = FileReaders(self.files, views=1, finish=False, keep=False).centres([batch.tolist() for batch in batches])
         for indices in batches:
             pixels_1N3SS, _ = self._gather(pieces, len(indices), 1)
@@ -79,7 +85,7 @@ class FileLoader(Loader):
         from common.data.device_decode import cut_on
 
         pieces = readers.encoded(batches, draws)
-        return (cut_on(self.device, one, [self.files.path(i) for i in one.indices], draws, self.size) for one in pieces)
+        return (cut_on(self.device, one, draws, self.files) for one in pieces)
 
     def _finished(self, crops_VN3SS: torch.Tensor, cuts: list[Cut], draws: ViewDraws) -> Views:
         """Make the views of their crops, on the device."""

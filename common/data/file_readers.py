@@ -1,4 +1,4 @@
-"""Processes that read image files: each decodes an image once and cuts from it all views of it, or its centre.
+"""Processes that read image files: each decodes an image once and cuts from it all views of it, or what is evaluated.
 
 Where the run computes on the CPU they also flip, colour, blur and normalise, or the training process, one thread of Python, would
 be what everything waits for; a GPU does that itself. They are torch DataLoader workers. Pixels come back in shared memory that is
@@ -11,7 +11,7 @@ V views of n images; S is their side in pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from common.data.augment import apply
 from common.data.augment_draw import draw_boxes, draw_uniform, parameters
-from common.data.file_images import FileImages, central, decode, evaluation_side, read_bytes, resize
+from common.data.file_images import FileImages, decode, read_bytes
+from common.data.framing import framed, resize
 from common.data.loaders import ViewDraws
 from common.errors import InputError, RunError
 from common.training.device import threads
@@ -110,9 +111,8 @@ class _Files(Dataset[_Reply]):
         return self._views(request, request.draws, uniform_NVU, out_VN3SS)
 
     def _centres(self, request: _Request, out_N3SS: torch.Tensor) -> _Reply:
-        size = self._files.size
         for place, index in enumerate(request.indices):
-            out_N3SS[place] = central(self._decoded(index), size, evaluation_side(size))
+            out_N3SS[place] = framed(self._decoded(index), self._files.size, self._files.framing)
         return _Reply(request)
 
     def _views(self, request: _Request, draws: ViewDraws, uniform_NVU: torch.Tensor, out_VN3SS: torch.Tensor) -> _Reply:
@@ -126,7 +126,7 @@ class _Files(Dataset[_Reply]):
             for place, (image, boxes_V4) in enumerate(zip(images, boxes_NV4[part].tolist(), strict=True), start=start):
                 for view, (top, left, height, width) in enumerate(boxes_V4):
                     box = image[:, top : top + height, left : left + width]
-                    crops_VN3SS[view, place] = resize(box, size, size)
+                    crops_VN3SS[view, place] = resize(box, size, size, self._files.framing.interpolation)
         if self._finish:
             for view, crops_N3SS in enumerate(crops_VN3SS):
                 made = parameters(draws.augment, uniform_NVU[:, view], boxes_NV4[:, view], size)
@@ -167,7 +167,7 @@ class FileReaders:
         self._requests: list[_Request] = []
         self._passes = 0
         self._loader: DataLoader[Any] = DataLoader(
-            _Files(files, self._slots),
+            _Files(replace(files, cache=None, rows=None), self._slots),
             sampler=self._requests,  # type: ignore[arg-type]
             batch_size=None,
             collate_fn=_unchanged,  # type: ignore[arg-type]
@@ -194,7 +194,7 @@ class FileReaders:
             yield Encoded(list(map(torch.from_numpy, reply.contents)), torch.from_numpy(reply.uniform), reply.request.indices)
 
     def centres(self, batches: Sequence[Sequence[int]]) -> Iterator[Cut]:
-        """Yield the centre of each image (`evaluation_side`), in pieces as `views`; errors as there."""
+        """Yield what is evaluated of each image (`framed`), in pieces as `views`; errors as there."""
         return (self._cut(reply) for reply in self._pass(batches, None))
 
     def _cut(self, reply: _Reply) -> Cut:

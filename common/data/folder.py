@@ -1,36 +1,34 @@
-"""Folders of images, `PART/CLASS/FILE`: any of your own, and ImageNet's.
-
-Where images live (`data.storage`): `memory` decodes each once, its shorter side resized to `data.size` and the centre cut out,
-and training crops from that; `files` keeps names alone, and training crops from the whole image each time it is read. `auto` is
-`files` for ImageNet; for a folder of your own it is `memory` where its images at that size take at most 2 GiB, else `files`.
-"""
+"""Folders of images, `PART/CLASS/FILE`: any of your own, a pair of domains, and ImageNet's."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from common.data.catalogue import Request
-from common.data.datasets import Dataset, Images, renumbered
-from common.data.file_images import FileImages, central, decode, read_bytes
+from common.data.datasets import Dataset
+from common.data.entries import Request
+from common.data.file_dataset import SPLIT_SEED, held_out_splits, listed_fingerprint, make_dataset, side_of
 from common.data.folder_listing import Listing, list_images
-from common.data.splits import canonical_name, parse_name, stratified_split
 from common.errors import InputError
-from common.files import sha256_bytes
 from common.randomness import derive_seed
-from common.training.device import threads
 
-MOST_IN_MEMORY = 2 * 1024**3
-"""Bytes of decoded images up to which `auto` keeps a folder in memory."""
-
-_SPLIT_SEED = 20210612
-_HELD_OUT = 0.1
 _HELD_OUT_IMAGENET = 50
+_VALIDATION_FOLDERS = ("val", "validation")
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Which folders train, validate (None: a part of those that train does) and test."""
+
+    train: str
+    validation: str | None
+    test: str
+
+    def listed(self) -> list[str]:
+        return [part for part in (self.train, self.validation, self.test) if part is not None]
 
 
 def load_folder(request: Request) -> Dataset:
@@ -41,32 +39,77 @@ def load_folder(request: Request) -> Dataset:
     Raises:
         InputError: no root or size, a missing, empty or unreadable folder, a file that is no image, or an unknown class.
     """
-    folder, size = request.folder(), _size(request)
-    train, val, test = _parts_of(folder)
-    if val is None:
-        listing = list_images(folder, [train, test])
-        own = listing.parts[train]
-        parts = stratified_split(listing.labels[own], {"train": 1 - _HELD_OUT, "validation": _HELD_OUT}, _SPLIT_SEED)
-        splits = {name: own[index] for name, index in parts.items()}
-    else:
-        listing = list_images(folder, [train, val, test])
-        splits = {"train": listing.parts[train], "validation": listing.parts[val]}
-    return _dataset(request, listing, {**splits, "test": listing.parts[test]}, size)
+    folder = request.folder()
+    side_of(request)
+    parts = _parts_of(request, folder)
+    listing = list_images(folder, parts.listed())
+    splits = held_out_splits(listing, parts.train, parts.validation, parts.test, request.validation)
+    return make_dataset(request, listing, splits)
 
 
-def _size(request: Request) -> int:
-    if request.size is None:
-        raise InputError(f"{request.name} needs a size to read its images at; give one with --data.size PIXELS")
-    return request.size
+def folder_fingerprint(request: Request) -> str:
+    """Return the fingerprint that `load_folder` gives, from names and sizes alone; no image is opened.
+
+    Raises:
+        InputError: a missing, empty or unreadable folder, or an unknown class.
+    """
+    folder = request.folder()
+    return listed_fingerprint(request, list_images(folder, _parts_of(request, folder).listed()))
 
 
-def _parts_of(folder: Path) -> tuple[str, str | None, str]:
-    """Return the folders that train, validate (None: a part of those that train does) and test."""
-    val = next((name for name in ("val", "validation") if (folder / name).is_dir()), None)
-    test = "test" if (folder / "test").is_dir() else val
-    if not (folder / "train").is_dir() or test is None:
-        raise InputError(f"data.root {folder}: expected the folders train, and test or val, each with one folder per class")
-    return "train", None if val == test else val, test
+def _parts_of(request: Request, folder: Path, prefix: str = "") -> _Parts:
+    val = next((name for name in _VALIDATION_FOLDERS if (folder / prefix / name).is_dir()), None)
+    test = "test" if (folder / prefix / "test").is_dir() else val
+    if not (folder / prefix / "train").is_dir() or test is None:
+        raise InputError(
+            f"data.root {folder}: expected the folders {prefix}train, and {prefix}test or {prefix}val, each with one folder per class"
+        )
+    return _Parts(f"{prefix}train", None if val == test else f"{prefix}{val}" if val else None, f"{prefix}{test}")
+
+
+def load_domains(request: Request) -> Dataset:
+    """Read a pair of domains: train and validation are those of the source, test is that of the target.
+
+    A domain is divided as `load_folder` divides a folder. Where it holds folders of classes and no `train`, all of it trains and,
+    as a target, tests; a tenth of every class of the source validates.
+
+    Raises:
+        InputError: as `load_folder`; no pair was named, a domain is not there, or the test images would be training images.
+    """
+    side_of(request)
+    listing, parts = _listed_domains(request)
+    splits = held_out_splits(listing, parts.train, parts.validation, parts.test, request.validation)
+    return make_dataset(request, listing, splits, "domains({}>{})".format(*_pair(request)))
+
+
+def domains_fingerprint(request: Request) -> str:
+    """Return the fingerprint that `load_domains` gives, as `folder_fingerprint`."""
+    return listed_fingerprint(request, _listed_domains(request)[0])
+
+
+def _pair(request: Request) -> tuple[str, str]:
+    if request.domains is None:
+        raise InputError("data.name domains needs two folders below data.root; name them with --data.source and --data.target")
+    return request.domains
+
+
+def _listed_domains(request: Request) -> tuple[Listing, _Parts]:
+    folder, (source, target) = request.folder(), _pair(request)
+    for option, name in (("data.source", source), ("data.target", target)):
+        if not name or Path(name).name != name or not (folder / name).is_dir():
+            there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."))
+            raise InputError(f"{option}: {folder} has no domain {name!r}, expected one of its folders: {there or 'it has none'}")
+    of_source, of_target = (_parts_of_domain(request, folder, name) for name in (source, target))
+    if of_source.train == of_target.test:
+        raise InputError(f"data.target: {target} has no test images of its own beside those that train; name another domain")
+    parts = _Parts(of_source.train, of_source.validation, of_target.test)
+    return list_images(folder, parts.listed()), parts
+
+
+def _parts_of_domain(request: Request, folder: Path, name: str) -> _Parts:
+    if any((folder / name / part).is_dir() for part in ("train", "test", *_VALIDATION_FOLDERS)):
+        return _parts_of(request, folder, f"{name}/")
+    return _Parts(name, None, name)
 
 
 def load_imagenet(request: Request) -> Dataset:
@@ -83,8 +126,12 @@ def load_imagenet(request: Request) -> Dataset:
         if not (folder / part).is_dir():
             raise InputError(f"data.root {folder}: there is no {part}; expected ImageNet as train/CLASS/* and val/CLASS/*")
     listing = list_images(folder, ["train", "val"])
-    splits = {**_hold_out(listing), "test": listing.parts["val"]}
-    return _dataset(request, listing, splits, _size(request))
+    return make_dataset(request, listing, {**_hold_out(listing), "test": listing.parts["val"]})
+
+
+def imagenet_fingerprint(request: Request) -> str:
+    """Return the fingerprint that `load_imagenet` gives, as `folder_fingerprint`."""
+    return listed_fingerprint(request, list_images(request.folder(), ["train", "val"]))
 
 
 def _hold_out(listing: Listing) -> dict[str, torch.Tensor]:
@@ -99,80 +146,7 @@ def _hold_out(listing: Listing) -> dict[str, torch.Tensor]:
                 f"{listing.folder / 'train' / name} has {len(members)} images, "
                 f"expected more than the {_HELD_OUT_IMAGENET} that validate"
             )
-        ranked = sorted(members, key=lambda index: derive_seed(_SPLIT_SEED, os.fsdecode(bytes(listing.names[index]))))
+        ranked = sorted(members, key=lambda index: derive_seed(SPLIT_SEED, os.fsdecode(bytes(listing.names[index]))))
         held_out.append(torch.tensor(ranked[:_HELD_OUT_IMAGENET]))
         train.append(torch.tensor(ranked[_HELD_OUT_IMAGENET:]))
     return {"train": torch.cat(train).sort().values, "validation": torch.cat(held_out).sort().values}
-
-
-def _dataset(request: Request, listing: Listing, splits: dict[str, torch.Tensor], size: int) -> Dataset:
-    """Make the data set of a request's classes."""
-    name, classes = parse_name(request.name, len(listing.classes))
-    chosen_N = _is_chosen(listing, classes)
-    indices = {split: index[chosen_N[index]] for split, index in splits.items()}
-    for split, index in indices.items():
-        if not len(index):
-            raise InputError(f"{listing.folder}: the {split} split of {request.name} has no image; every split needs some")
-    everything = chosen_N.nonzero().flatten()
-    in_files = request.storage == "files" or (request.storage == "auto" and len(everything) * 3 * size**2 > MOST_IN_MEMORY)
-    images = {
-        split: FileImages(
-            listing.folder, listing.names[index.numpy()], renumbered(listing.labels[index], classes), size, request.reading
-        )
-        for split, index in indices.items()
-    }
-    return Dataset(
-        name=canonical_name(name, classes, len(listing.classes)),
-        classes=tuple(listing.classes[label] for label in classes),
-        input=replace(request.input, size=size),
-        splits=images if in_files else {split: _in_memory(part) for split, part in images.items()},
-        split_hash=_split_hash(listing, splits),
-        fingerprint=listing.fingerprint(everything),
-    )
-
-
-def folder_fingerprint(request: Request) -> str:
-    """Return the fingerprint that `load_folder` gives, from names and sizes alone; no image is opened.
-
-    Raises:
-        InputError: a missing, empty or unreadable folder, or an unknown class.
-    """
-    train, val, test = _parts_of(request.folder())
-    return _listed_fingerprint(request, [train, test] if val is None else [train, val, test])
-
-
-def imagenet_fingerprint(request: Request) -> str:
-    """Return the fingerprint that `load_imagenet` gives, as `folder_fingerprint`."""
-    return _listed_fingerprint(request, ["train", "val"])
-
-
-def _listed_fingerprint(request: Request, parts: Sequence[str]) -> str:
-    listing = list_images(request.folder(), parts)
-    classes = parse_name(request.name, len(listing.classes))[1]
-    return listing.fingerprint(_is_chosen(listing, classes).nonzero().flatten())
-
-
-def _is_chosen(listing: Listing, classes: Sequence[int]) -> torch.Tensor:
-    """Return bool (N,): the files of some classes."""
-    return torch.isin(listing.labels, torch.tensor(classes))
-
-
-def _split_hash(listing: Listing, splits: Mapping[str, torch.Tensor]) -> str:
-    """Return 16 hex digits over the names and sizes of each split's files, whichever classes are chosen: it names the folder."""
-    parts = (f"{name}\0{listing.fingerprint(index_M)}\n" for name, index_M in sorted(splits.items()))
-    return sha256_bytes("".join(parts).encode())[:16]
-
-
-def _in_memory(files: FileImages) -> Images:
-    """Decode every image once: its shorter side resized to `size`, the centre cut out."""
-    images_N3SS = torch.empty(len(files), 3, files.size, files.size, dtype=torch.uint8)
-
-    def fill(index: int) -> None:
-        path = files.path(index)
-        images_N3SS[index] = central(decode(read_bytes(path), path), files.size, files.size)
-
-    # Each thread of the pool would else divide its own small resize among as many threads again.
-    with threads(1), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(fill, range(len(files))):
-            pass
-    return Images(images_N3SS, files.labels)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.data.entries import Request
 from common.errors import InputError
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _THREADS = 8
+_PORTION = 256
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,66 @@ def list_images(folder: Path, parts: Sequence[str]) -> Listing:
     lengths = [sum(count for count, (other, _) in zip(counts, there, strict=True) if other == part) for part in parts]
     ranges = dict(zip(parts, torch.arange(len(names)).split(lengths), strict=True))
     return Listing(folder, tuple(classes), names, sizes, labels, ranges)
+
+
+def list_named(request: Request, classes: Sequence[str], parts: Mapping[str, Sequence[tuple[str, int]]]) -> Listing:
+    """List files that are named already.
+
+    Args:
+        request: whose root holds them.
+        classes: names of the classes.
+        parts: for each part the paths of its files, below the root and with /, and their labels, in [0, K).
+
+    Raises:
+        InputError: a part is empty, a file is not there or is named twice, a label is no class's, or a class has no image in the
+            first part.
+    """
+    folder = request.folder()
+    samples = [sample for part in parts.values() for sample in part]
+    _check_samples(request, classes, parts)
+    sizes = _sizes_of(folder, [path for path, _ in samples])
+    missing = [path for (path, _), size in zip(samples, sizes, strict=True) if size is None]
+    if missing:
+        raise request.not_as_expected(f"{len(missing):,} of {len(samples):,} images are not there, the first {missing[0]}")
+    ranges = dict(zip(parts, torch.arange(len(samples)).split([len(part) for part in parts.values()]), strict=True))
+    names = np.array([os.fsencode(path) for path, _ in samples], dtype=bytes)
+    labels = torch.tensor([label for _, label in samples], dtype=torch.int64)
+    return Listing(folder, tuple(classes), names, np.array(sizes, dtype=np.int64), labels, ranges)
+
+
+def _check_samples(request: Request, classes: Sequence[str], parts: Mapping[str, Sequence[tuple[str, int]]]) -> None:
+    seen: dict[str, str] = {}
+    for part, samples in parts.items():
+        if not samples:
+            raise request.not_as_expected(f"its {part} list names no image")
+        for path, label in samples:
+            if not 0 <= label < len(classes):
+                raise request.not_as_expected(
+                    f"{path} has the label {label}, and the {len(classes)} classes are 0-{len(classes) - 1}"
+                )
+            if path in seen:
+                raise request.not_as_expected(f"{path} is listed twice, in {seen[path]} and in {part}")
+            seen[path] = part
+    first, there = next(iter(parts.items()))
+    absent = sorted(set(range(len(classes))) - {label for _, label in there})
+    if absent:
+        raise request.not_as_expected(f"class {absent[0]} ({classes[absent[0]]}) has no image in {first}")
+
+
+def _sizes_of(folder: Path, paths: Sequence[str]) -> list[int | None]:
+    """Return the bytes of files; None where there is none."""
+    portions = [paths[start : start + _PORTION] for start in range(0, len(paths), _PORTION)]
+    with ThreadPoolExecutor(_THREADS) as pool:  # a file's size is a round trip on a network's file system
+        found = pool.map(lambda portion: [_size_of(f"{folder}/{path}") for path in portion], portions)
+        return [size for sizes in found for size in sizes]
+
+
+def _size_of(file: str) -> int | None:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _known(folder: Path, part: str, first: str, number: dict[str, int]) -> list[str]:

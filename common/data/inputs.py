@@ -18,8 +18,12 @@ NORMALISATIONS = {
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "cifar100_pixels": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
 }
-"""Mean and standard deviation, per channel, that published weights expect of pixels in [0, 1]."""
+"""Mean and standard deviation, per channel, that published weights and protocols expect of pixels in [0, 1].
+
+The last is over all pixels of CIFAR-100 (the sparse-transfer study); the deviations of the catalogue are means of each image's own.
+"""
 
 _COMPARED = ("channels", "range", "mean", "std")
 _TOLERANCE = 1e-6
@@ -110,6 +114,11 @@ class InputSpec:
             raise InputError(f"images of shape {tuple(images_NCHW.shape)}, expected (N, {self.channels}, H, W)")
         white = 255.0 if images_NCHW.dtype == torch.uint8 else 1.0
         return _affine(self, white, images_NCHW.device)
+
+
+def rgb(size: int | None, mean: tuple[float, ...], std: tuple[float, ...], interpolation: str | None = None) -> InputSpec:
+    """Return the specification of RGB images in [0, 1]."""
+    return InputSpec(size, 3, (0.0, 1.0), mean, std, interpolation)
 
 
 IMAGENET_INPUT = InputSpec(224, 3, (0.0, 1.0), *NORMALISATIONS["imagenet"], "bilinear")

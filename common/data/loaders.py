@@ -14,7 +14,9 @@ import torch
 
 from common.data.augment import apply, draw
 from common.data.augment_config import AugmentConfig
+from common.data.augment_draw import Parameters
 from common.data.datasets import Images
+from common.data.framing import framed, resize
 from common.data.inputs import InputSpec
 from common.data.transfer import to_device
 from common.errors import InputError
@@ -165,11 +167,13 @@ class DeviceImages(Loader):
         self.device = torch.device(device)
         self.images = images.images.to(self.device)
         self.labels = images.labels.to(self.device)
-        self.size = images.size
+        self.size, self.framing = images.size, images.framing
 
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield the images as they are."""
-        return (self.take(indices) for indices in self.fixed_batches(batch_size))
+        """Yield the images as they are, or framed where a network sees them at another size."""
+        for indices in self.fixed_batches(batch_size):
+            pixels, labels = self.take(indices)
+            yield pixels if pixels.shape[-1] == self.size else framed(pixels, self.size, self.framing), labels
 
     def view_batches(
         self, batches: Iterable[torch.Tensor], draws: ViewDraws, *, first: int = 0, part: slice = slice(None), keep: bool = False
@@ -183,12 +187,21 @@ class DeviceImages(Loader):
             pixels, labels = self.take(indices[part])
             starts = range(0, draws.views * total, total)
             parts = (drawn.part(start + own.start, start + own.stop) for start in starts)
-            yield tuple(draws.input.normalise_(apply(pixels, part)) for part in parts), labels
+            yield tuple(draws.input.normalise_(self._view(pixels, part)) for part in parts), labels
+
+    def _view(self, pixels_NCHW: torch.Tensor, drawn: Parameters) -> torch.Tensor:
+        """Make one view of every image; crops are resized bilinearly with them all in one product, else one by one."""
+        if self.framing.interpolation == "bilinear":
+            return apply(pixels_NCHW, drawn)
+        size, how = self.size, self.framing.interpolation
+        boxes = zip(pixels_NCHW, drawn.box.tolist(), strict=True)
+        crops = [resize(image[:, y : y + h, x : x + w], size, size, how) for image, (y, x, h, w) in boxes]
+        return apply(torch.stack(crops), drawn, cropped=True)
 
     def subset(self, indices: torch.Tensor | slice) -> DeviceImages:
         """Return the images at `indices`, int64 on any device; a slice shares the memory."""
         at = indices if isinstance(indices, slice) else indices.to(self.device)
-        return DeviceImages(Images(self.images[at], self.labels[at]), self.device)
+        return DeviceImages(Images(self.images[at], self.labels[at], self.size, self.framing), self.device)
 
     def take(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the images and the labels at `indices`, (B,) int64 on the device."""

@@ -108,8 +108,9 @@ def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = 
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
-    """Return what tickets and results record of a data set."""
-    return {"name": dataset.name, "split_hash": dataset.split_hash, "fingerprint": dataset.fingerprint}
+    """Return what tickets and results record of a data set; `skipped` where images that cannot be read were left out."""
+    skipped = {"skipped": list(dataset.skipped)} if dataset.skipped else {}
+    return {"name": dataset.name, "split_hash": dataset.split_hash, "fingerprint": dataset.fingerprint, **skipped}
 
 
 def _records(setting: Setting, objective: str) -> Records:

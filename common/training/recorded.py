@@ -105,11 +105,11 @@ def check_images(run: RecordedRun, data: Mapping[str, Any]) -> None:
         InputError: the images, or how they are split, differ from those of the run's result.
     """
     made = run.result.get("data")
-    for key in ("fingerprint", "split_hash"):
+    for key in ("fingerprint", "split_hash", "skipped"):
         was = made.get(key) if isinstance(made, dict) else None
-        if was != data[key]:
+        if was != data.get(key):
             raise InputError(
-                f"--evaluate: {run.path} was made from other images of {data['name']} (their {key} is {was}, here {data[key]}); "
+                f"--evaluate: {run.path} was made from other images of {data['name']} (their {key} is {was}, here {data.get(key)}); "
                 f"name the folder of its own with --data.root"
             )
 

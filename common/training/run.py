@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -18,6 +16,7 @@ from common.config import as_tree
 from common.errors import InputError
 from common.files import read_json, write_json
 from common.identity import invocation_status, run_directory
+from common.locks import locked
 from common.provenance import commit, host
 from common.training.distributed import broadcast, is_first, world_size
 from common.training.same_images import compare_listed_images, require_same_images
@@ -118,7 +117,7 @@ def open_run(invocation: Invocation, device: torch.device, data: Mapping[str, An
             torch.set_num_threads(record["threads"])
         yield Run(directory, invocation, record, writes=False) if record else None
         return
-    with _locked(directory):
+    with locked(directory / "lock", str(directory), "choose another folder with --out"):
         status, file = invocation_status(invocation), directory / "run.json"
         record = read_json(file) if file.exists() else {}
         if record and status != "stale":
@@ -177,27 +176,3 @@ def _begin(run: Run, device: torch.device, data: Mapping[str, Any]) -> Run:
 def device_name(device: torch.device) -> str:
     """Name a device for results: "cpu", or the GPU's model."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the run's lock; wait, and say so, while another process holds it. The system frees it when a process dies."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        file = open(directory / "lock", "a+", encoding="utf-8")  # noqa: SIM115  (closed below, after the lock)
-    except OSError as error:
-        raise InputError(f"cannot write {directory}: {error.strerror}; choose another folder with --out") from error
-    with file:
-        _acquire(file, directory)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _acquire(file: IO[str], directory: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"{directory} is being worked on by another process; waiting for it", file=sys.stderr)
-        fcntl.flock(file, fcntl.LOCK_EX)

@@ -17,7 +17,7 @@ def require_same_images(directory: Path, record: Mapping[str, Any], data: Mappin
     Args:
         directory: the run directory.
         record: the content of its run.json.
-        data: {"name", "split_hash", "fingerprint"} of the images that are there now.
+        data: {"name", "split_hash", "fingerprint"} of the images that are there now, and "skipped" where some were left out.
 
     Raises:
         InputError: the images, or how they are split, differ from those that the run began with.
@@ -27,6 +27,8 @@ def require_same_images(directory: Path, record: Mapping[str, Any], data: Mappin
         raise _changed(directory, data["name"], _difference(was.get("fingerprint"), data["fingerprint"]))
     if was.get("split_hash") != data["split_hash"]:
         raise _changed(directory, data["name"], f"split as {was.get('split_hash')} then, as {data['split_hash']} now")
+    if was.get("skipped") != data.get("skipped"):
+        raise _changed(directory, data["name"], f"{_skipped(was)} images could not be read then, {_skipped(data)} now")
 
 
 def compare_listed_images(directory: Path, record: Mapping[str, Any], config: DataConfig) -> str:
@@ -40,10 +42,17 @@ def compare_listed_images(directory: Path, record: Mapping[str, Any], config: Da
     """
     if config.root is not None and not Path(config.root).expanduser().is_dir():
         return f" (its images are not in {config.root}, so they were not compared)"
-    now, was = listed_fingerprint(config.name, root=config.root), (record.get("data") or {}).get("fingerprint")
+    now, was = (
+        listed_fingerprint(config.name, root=config.root, domains=config.domains),
+        (record.get("data") or {}).get("fingerprint"),
+    )
     if now not in (None, was):
         raise _changed(directory, config.name, _difference(was, now))
     return ""
+
+
+def _skipped(data: Mapping[str, Any]) -> int:
+    return len(data.get("skipped", ()))
 
 
 def _difference(was: str | None, now: str) -> str:

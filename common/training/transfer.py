@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from common.config import StartConfig, TicketConfig
+from common.data.catalogue import OWN_IMAGES
 from common.data.datasets import Dataset
 from common.data.inputs import accept_input
 from common.data.splits import MANY_CLASSES, base_name, parse_classes
@@ -209,10 +210,10 @@ def _less_trained(ticket: Ticket, control: str, config: TicketConfig) -> tuple[s
 def _images_of(name: str, split: str | None) -> str:
     """Name the images behind a data set: clean and cluttered digits show the same ones, SVHN's extra ones join the others.
 
-    The images of a folder of one's own have no name; its split hash tells them.
+    Images of one's own, in a folder or a list, have no name; their split hash tells them.
     """
     base = base_name(name).removesuffix("_clean").removesuffix("_extra")
-    return f"{base}@{split}" if base == "folder" else base
+    return f"{base}@{split}" if base.partition("(")[0] in OWN_IMAGES else base
 
 
 def _classes(name: str) -> set[int]:

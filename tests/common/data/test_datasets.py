@@ -49,11 +49,15 @@ def _write(root: Path, counts: dict[str, dict[str, int]]) -> Path:
 
 
 def test_the_catalogue_describes_itself() -> None:
-    sources = {name: source for name, _, source in describe_catalogue()}
-    assert list(sources) == list(CATALOGUE)
+    told = dict(describe_catalogue())
+    assert list(told) == list(CATALOGUE)
     assert [name for name, entry in CATALOGUE.items() if not entry.needs_root] == ["digits", "digits_clean"]
-    assert all(("--data.root DIR" in source) == CATALOGUE[name].needs_root for name, source in sources.items())
-    assert all("\n" not in text for _, *texts in describe_catalogue() for text in texts)
+    for name, entry in CATALOGUE.items():
+        assert all("\n" not in line for line in told[name])
+        assert any("--data.root DIR" in line for line in told[name]) == entry.needs_root
+        assert (f"data.root DIR holds {entry.layout}" in told[name]) == entry.needs_root
+        assert f"split: {entry.splits}" in told[name]
+        assert entry.splits
     assert all(entry.input.channels == 3 for entry in CATALOGUE.values())
 
 

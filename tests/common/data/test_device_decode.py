@@ -40,7 +40,7 @@ def test_what_is_cut_on_a_device_is_what_processes_cut(workers: int, photos: Pat
     for piece, (pixels, uniform, boxes) in zip(
         FileReaders(files, views=2, finish=False, keep=False).encoded(batches, DRAWS), expected, strict=True
     ):
-        cut = cut_on(CPU, piece, [files.path(i) for i in piece.indices], DRAWS, 24)
+        cut = cut_on(CPU, piece, DRAWS, files)
         assert torch.equal(cut.uniform, uniform)
         assert torch.equal(cut.boxes, boxes)
         assert (cut.pixels.int() - pixels.int()).abs().max() <= 1

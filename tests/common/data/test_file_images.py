@@ -16,7 +16,8 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import functional as pil_functional
 from torchvision.transforms.v2 import functional
 
-from common.data.file_images import FileImages, central, decode, evaluation_side, read_bytes, resize
+from common.data.file_images import FileImages, decode, read_bytes
+from common.data.framing import central, evaluation_side, resize
 from common.data.reading import Reading
 from common.errors import InputError
 

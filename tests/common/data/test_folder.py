@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.datasets import ImageFolder
 
-from common.data import folder
+from common.data import file_dataset
 from common.data.datasets import Dataset, Images, listed_fingerprint, load_data
 from common.data.file_images import FileImages
 from common.data.reading import Reading
@@ -45,7 +45,7 @@ def test_a_class_subset_of_files(photos: Path) -> None:
 
 def test_auto_keeps_small_folders_in_memory_and_large_ones_in_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = 40 + 25 + 10 + 12 + 4 + 6
-    monkeypatch.setattr(folder, "MOST_IN_MEMORY", images * 3 * 16**2)
+    monkeypatch.setattr(file_dataset, "MOST_IN_MEMORY", images * 3 * 16**2)
     assert isinstance(load_data("folder", root=str(photos), size=16).train, Images)
     assert isinstance(load_data("folder", root=str(photos), size=17).train, FileImages)
     assert isinstance(load_data("folder:0", root=str(photos), size=17).train, Images)

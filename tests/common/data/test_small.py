@@ -5,10 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import pickle
-import threading
 from collections.abc import Callable
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -243,12 +241,12 @@ def test_a_download_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     assert "\n" not in str(error.value)
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-def test_a_download_is_read(tmp_path: Path, fashion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_read(
+    tmp_path: Path,
+    fashion: Path,
+    served: Callable[[Path], AbstractContextManager[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Fetched from this machine, against the sums that torchvision checks."""
     mirror = tmp_path / "mirror"
     mirror.mkdir()
@@ -257,12 +255,9 @@ def test_a_download_is_read(tmp_path: Path, fashion: Path, monkeypatch: pytest.M
         (mirror / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), 1))
         resources.append((f"{file.name}.gz", md5(mirror / f"{file.name}.gz")))
     monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
-    handler = partial(Quiet, directory=str(mirror))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    with served(mirror) as address:
+        monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [address])
         fetched = load_data("fashion_mnist", root=str(tmp_path / "new"), download=True)
-        server.shutdown()
     assert fetched.fingerprint == load_data("fashion_mnist", root=str(fashion)).fingerprint
 
 
