@@ -116,6 +116,8 @@ def _with_start_reference(config: Any, seed: int | None) -> tuple[Any, int | Non
 
 
 def _content(file: str, key: str) -> str:
+    if Path(file).is_dir():
+        raise InputError(f"{key}: {file} is a directory; name a file, of a run a round's ticket.safetensors")
     try:
         return f"sha256:{sha256_file(file)}"
     except (OSError, ValueError) as error:

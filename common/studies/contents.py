@@ -15,6 +15,7 @@ from common.studies.plan import Plan, is_done
 from common.studies.results import Note, Results, Row, read_results
 from common.studies.searches import SearchFinding, search_findings
 from common.studies.sources import SourceTask, source_notes, source_tasks
+from common.studies.task_searches import TaskSearch, task_searches
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Contents:
         floors: of every floor with results.
         searches: of every search.
         tasks: tasks with several sources.
+        task_searches: of every search on a task.
         pairs: every two masks of one round.
         overlaps: the pairs brought together.
         notes: what is missing, failed, damaged or flagged.
@@ -40,6 +42,7 @@ class Contents:
     floors: tuple[Group, ...]
     searches: tuple[SearchFinding, ...]
     tasks: tuple[SourceTask, ...]
+    task_searches: tuple[TaskSearch, ...]
     pairs: tuple[MaskPair, ...]
     overlaps: tuple[OverlapCurve, ...]
     notes: tuple[Note, ...]
@@ -77,6 +80,7 @@ def gather(plan: Plan) -> Contents:
         tuple(floors),
         tuple(searches),
         tuple(source_tasks(found)),
+        tuple(task_searches(plan, results)),
         tuple(pairs),
         tuple(overlap_curves(pairs)),
         notes,

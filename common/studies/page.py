@@ -14,6 +14,7 @@ from common.studies.searches import SearchFinding
 from common.studies.source_figures import reference
 from common.studies.source_wording import source_headlines
 from common.studies.sources_page import overlap_section, task_section
+from common.studies.task_searches_page import task_searches_section
 from common.studies.wording import about, against_dense, alarmed, compared, headlines, in_brief, reach, tested, title
 from common.studies.words import CONTROLS, WHOLE, counted, flagged, label, number, percent, spread
 
@@ -28,6 +29,7 @@ def page(contents: Contents, pictures: Sequence[Picture]) -> str:
         _top(contents),
         _explained(contents),
         *(part for findings in _tasks(contents).values() for part in _task(contents, findings, drawn)),
+        task_searches_section(contents.task_searches),
         _searches(contents, drawn),
         overlap_section(contents, drawn),
         tag("h2", "All numbers"),

@@ -106,8 +106,14 @@ def _with_task_seeds(searches: Sequence[Job]) -> list[Job]:
     """Give searches on a task their seed as the task's too: seed k has the labels and the order that transfers of seed k have.
 
     A folder whose configuration has a group `ticket` is a task's; for a pre-training objective the task's seed has no meaning.
+
+    Raises:
+        InputError: a search of a task's folder without rounds, which finds no ticket.
     """
     on_task = [job for job in searches if "ticket" in (job.config or {})]
+    for job in on_task:
+        if job.argv[job.argv.index("--prune.rounds") + 1] == "0":
+            raise InputError(f"searches.{job.entry}: 0 rounds of {job.folder} find no ticket; give rounds, or make it a floor")
     told = {job.id: job for job in _answered([replace(job, argv=(*job.argv, "--seed.task", str(job.seed))) for job in on_task])}
     return [told.get(job.id, job) for job in searches]
 
@@ -125,10 +131,14 @@ def _transfer_jobs(entry: Transfer, study: Study, found: Mapping[tuple[str, int]
                 search = found[entry.source, seed]
                 ticket = search.run / f"round_{round_:02d}" / "ticket.safetensors"
                 own = ["--ticket.file", str(ticket), "--ticket.control", control, "--seed.task", str(seed)]
+                other = found[entry.weights, seed] if entry.weights is not None and control == "mask_only" else None
+                if other is not None:
+                    own += ["--start.weights", str(other.run / "round_00" / "ticket.safetensors")]
+                needs = tuple(dict.fromkeys([search.id, *([other.id] if other is not None else [])]))
                 name = f"{entry.name}/{control}/round_{round_:02d}/seed{seed}"
                 source = {"folder": from_.folder, "recipe": from_.recipe, "seed": seed, "round": round_}
                 argv = _argv(entry, own, out)
-                jobs.append(Job(name, "transfer", entry.name, entry.folder, argv, seed, control, round_, source, (search.id,)))
+                jobs.append(Job(name, "transfer", entry.name, entry.folder, argv, seed, control, round_, source, needs))
     return jobs
 
 

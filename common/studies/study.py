@@ -21,7 +21,11 @@ expected:  {simclr: {seconds: 45, megabytes: 1.6}, linear: {seconds: 0.6}}
 
 A transfer `from` one search keeps its name; `from` a list it becomes one transfer per search, `linear.simclr` and
 `linear.supervised`, with the same arms, which the report shows on the same axes and compares seed by seed. `more`
-holds arms of one search beside these.
+holds arms of one search beside these. The arm `mask_only` takes the weights that tickets of another search start from, named
+by `weights: simclr`: masks of MoCo on the weights of SimCLR, seed by seed.
+
+A search whose folder is a task's (`{folder: Downstream, recipe: digits_imp, rounds: 8}`) finds tickets on the task itself:
+its rounds are a curve of the task, which the report shows, and its tickets can be transferred like others.
 """
 
 from __future__ import annotations
@@ -66,12 +70,14 @@ class Search(Entry):
 class Transfer(Entry):
     """Tasks that start from the tickets of a search: for every control, the rounds it is run at.
 
-    `written` is the name in the study file, which the transfers of one list of searches share.
+    `written` is the name in the study file, which the transfers of one list of searches share; `weights` is the search whose
+    weights the arm mask_only takes.
     """
 
     written: str
     source: str
     arms: tuple[tuple[str, tuple[int, ...]], ...]
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +223,7 @@ def _search(name: str, value: Any, where: str) -> Search:
 def _transfers(name: str, value: Any, where: str, rounds: Mapping[str, int]) -> list[Transfer]:
     """Return one transfer per search that it is from, named after it where a list was given."""
     table = _table(value, where)
-    _keys(table, where, ("folder", "recipe", "from", "arms"), ("more", "set"))
+    _keys(table, where, ("folder", "recipe", "from", "arms"), ("more", "set", "weights"))
     sources = table["from"] if isinstance(table["from"], list) else [table["from"]]
     for source in sources:
         known = f"known searches are {', '.join(rounds) or 'none'}"
@@ -225,6 +231,7 @@ def _transfers(name: str, value: Any, where: str, rounds: Mapping[str, int]) -> 
     _require(bool(sources) and len(set(sources)) == len(sources), f"{where}.from: got {sources}, expected different searches")
     shared, more = _arms(table["arms"], f"{where}.arms"), _table(table.get("more"), f"{where}.more")
     _require(bool(shared), f"{where}.arms: no arms; give at least ticket and dense")
+    weights = _weights(table, rounds, [shared, *(_arms(arms, f"{where}.more") for arms in more.values())], where)
     for source in more:
         _require(source in sources, f"{where}.more: {source!r} is not in from; these are {', '.join(sources)}")
     transfers = []
@@ -232,8 +239,21 @@ def _transfers(name: str, value: Any, where: str, rounds: Mapping[str, int]) -> 
         arms = _joined(shared, _arms(more.get(source), f"{where}.more.{source}"), f"{where}.more.{source}")
         _within(arms, source, rounds[source], f"{where}.arms")
         own = {**_entry(name, table, where), "name": f"{name}.{source}" if isinstance(table["from"], list) else name}
-        transfers.append(Transfer(**own, written=name, source=source, arms=tuple(arms.items())))
+        transfers.append(Transfer(**own, written=name, source=source, arms=tuple(arms.items()), weights=weights))
     return transfers
+
+
+def _weights(table: Mapping[str, Any], rounds: Mapping[str, int], arms: Iterable[Mapping[str, Any]], where: str) -> str | None:
+    """Return the search whose weights the arm mask_only takes; it needs one, and nothing else takes any."""
+    weights, used = table.get("weights"), any("mask_only" in some for some in arms)
+    if weights is None:
+        given = "start.weights" in _table(table.get("set"), f"{where}.set")
+        _require(given or not used, f"{where}: the arm mask_only needs weights; name a search with the key weights")
+        return None
+    known = f"known searches are {', '.join(rounds) or 'none'}"
+    _require(isinstance(weights, str) and weights in rounds, f"{where}.weights: unknown search {weights!r}; {known}")
+    _require(used, f"{where}.weights: {weights} is not used; only the arm mask_only takes weights of another search")
+    return str(weights)
 
 
 def _arms(value: Any, where: str) -> dict[str, tuple[int, ...]]:

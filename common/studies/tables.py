@@ -17,6 +17,7 @@ from common.studies.results import Row
 from common.studies.source_wording import differed, source_headlines
 from common.studies.sources import SourceTask
 from common.studies.study import Transfer
+from common.studies.task_searches import TaskSearch
 from common.studies.wording import against_dense, compared, headlines, reach
 from common.studies.words import label
 
@@ -30,8 +31,9 @@ def results_csv(contents: Contents) -> str:
 
 
 def summary_csv(contents: Contents) -> str:
-    """Return one row per transfer, arm and round, and per floor: mean, sample standard deviation, seeds, verdict."""
+    """Return one row per transfer, arm and round, per round of a search on a task, and per floor: mean, deviation, verdict."""
     rows = [_summary(finding.transfer, group) for finding in contents.findings for group in finding.groups]
+    rows += [_of_search(search.name, group) for search in contents.task_searches for group in search.groups]
     return _csv([*rows, *(_summary(None, group) for group in contents.floors)])
 
 
@@ -65,6 +67,7 @@ def report_json(contents: Contents, fingerprint: str) -> dict[str, Any]:
         "tasks": [_task(task) for task in contents.tasks],
         "transfers": [_finding(finding) for finding in contents.findings],
         "floors": [_group(group) for group in contents.floors],
+        "task_searches": [_task_search(search) for search in contents.task_searches],
         "searches": [asdict(search) for search in contents.searches],
         "overlaps": [asdict(curve) for curve in contents.overlaps],
         "notes": [asdict(note) for note in contents.notes],
@@ -109,6 +112,23 @@ def _summary(transfer: Transfer | None, group: Group) -> dict[str, Any]:
         "seeds": " ".join(map(str, sorted(group.values))), "mean": group.mean, "deviation": group.deviation,
         "winning": group.winning, "flags": " ".join(group.flags),
     }  # fmt: skip
+
+
+def _of_search(name: str, group: Group) -> dict[str, Any]:
+    return {**_summary(None, group), "transfer": name}
+
+
+def _task_search(search: TaskSearch) -> dict[str, Any]:
+    return {
+        "name": search.name,
+        "labels": search.first.labels,
+        **{key: search.first.result[key] for key in ("metric", "data", "split", "higher_is_better")},
+        "groups": [_group(group) for group in search.groups],
+        "against": {
+            name: {str(number): None if found is None else asdict(found) for number, found in rounds.items()}
+            for name, rounds in search.against.items()
+        },
+    }
 
 
 def _task(task: SourceTask) -> dict[str, Any]:

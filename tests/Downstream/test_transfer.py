@@ -320,8 +320,11 @@ def test_controls_that_trained_for_less_than_the_ticket_are_flagged(
         return "control_less_trained" in arm.start.flags
 
     ticket = final_search / "round_01/ticket.safetensors"
-    flagged = {name for name in CONTROLS if name != "mask_only" and is_flagged(ticket, f"--ticket.control={name}")}
-    assert flagged == set(CONTROLS) - {"mask_only", "ticket", "scratch", "reinit"}
+    of_the_task = {"mask_only", "small_dense", "dense_long"}
+    flagged = {name for name in CONTROLS if name not in of_the_task and is_flagged(ticket, f"--ticket.control={name}")}
+    assert flagged == set(CONTROLS) - of_the_task - {"ticket", "scratch", "reinit"}
+    for name in ("small_dense", "dense_long"):
+        assert not is_flagged(ticket, f"--ticket.control={name}", "--protocol=full")
     assert is_flagged(written)
     assert not is_flagged(own)
     assert not is_flagged(final_search / "round_00/ticket.safetensors", "--ticket.control=dense")

@@ -137,14 +137,27 @@ def write_ticket(
     save_file(packed, path, metadata={"ticket": canonical_json(header)})
 
 
+def write_search_round(job: Job, number: int, value: float, *, last: bool, shift: int = 0, **changes: Any) -> None:
+    """Write what a round of a search leaves; the last one's result is the run's too."""
+    folder = job.run / f"round_{number:02d}"
+    folder.mkdir(parents=True)
+    told = {"density": 0.5**number, "control": "ticket", **changes}
+    (folder / "result.json").write_text(json.dumps(result(job, value, **told)))
+    write_ticket(folder / "ticket.safetensors", 0.5**number, job.seed, number, shift=shift)
+    if last:
+        write_done(job, value, **told)
+
+
+@pytest.fixture
+def write_round() -> Any:
+    """Write a round of a search."""
+    return write_search_round
+
+
 def write_search(job: Job, values: list[float], *, shift: int = 0, **changes: Any) -> None:
     """Write what a finished search leaves: a round per value."""
     for number, value in enumerate(values):
-        folder = job.run / f"round_{number:02d}"
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(result(job, value, density=0.5**number, control="ticket", **changes)))
-        write_ticket(folder / "ticket.safetensors", 0.5**number, job.seed, number, shift=shift)
-    write_done(job, values[-1], density=0.5 ** (len(values) - 1), **changes)
+        write_search_round(job, number, value, last=number == len(values) - 1, shift=shift, **changes)
 
 
 VALUES = {

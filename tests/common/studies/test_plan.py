@@ -64,6 +64,39 @@ def test_two_jobs_of_one_run_wait_for_one_another(toys):
     assert jobs["first/seed0"].needs == ()
 
 
+def test_a_search_on_a_task_has_its_seed_as_the_tasks_too(toys):
+    """A folder whose configuration has the group `ticket` is a task's."""
+    found = {"folder": "ToySearch", "recipe": "toy", "rounds": 2}
+    plan = toys.plan(searches={"find": found, "task": {**found, "set": {"ticket": "none"}}}, floors=None)
+    jobs = {job.id: job for job in plan.jobs}
+    assert "--seed.task" not in jobs["find/seed1"].argv
+    assert jobs["task/seed2"].argv[-2:] == ("--seed.task", "2")
+    assert (jobs["find/seed2"].run.name, jobs["task/seed2"].run.name) == ("seed2-0", "seed2-2")
+
+
+def test_a_search_on_a_task_needs_rounds(toys):
+    with pytest.raises(InputError, match=r"searches\.find: 0 rounds of ToySearch find no ticket"):
+        toys.plan(
+            searches={"find": {"folder": "ToySearch", "recipe": "toy", "rounds": 0, "set": {"ticket": "none"}}},
+            transfers=None,
+            floors=None,
+        )
+
+
+def test_mask_only_takes_the_weights_of_another_search(toys):
+    found = {"folder": "ToySearch", "recipe": "toy", "rounds": 2}
+    arms = {"ticket": [2], "mask_only": [1]}
+    transfer = {"folder": "ToyTask", "recipe": "toy", "from": "moco", "arms": arms, "weights": "simclr"}
+    searches = {"moco": {**found, "set": {"method": "moco"}}, "simclr": {**found, "set": {"method": "simclr"}}}
+    jobs = {job.id: job for job in toys.plan(searches=searches, transfers={"linear": transfer}, floors=None).jobs}
+    job, weights = jobs["linear/mask_only/round_01/seed2"], jobs["simclr/seed2"].run / "round_00" / "ticket.safetensors"
+    assert job.argv[job.argv.index("--start.weights") + 1] == str(weights)
+    assert job.argv[job.argv.index("--ticket.file") + 1] == str(jobs["moco/seed2"].run / "round_01" / "ticket.safetensors")
+    assert set(job.needs) == {"moco/seed2", "simclr/seed2"}
+    assert "--start.weights" not in jobs["linear/ticket/round_02/seed2"].argv
+    assert jobs["linear/ticket/round_02/seed2"].needs == ("moco/seed2",)
+
+
 def test_finished_runs_are_seen(toys, rewrite):
     plan = toys.plan()
     rewrite(plan.jobs[-1])

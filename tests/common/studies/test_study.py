@@ -86,12 +86,13 @@ def test_the_demo_compares_three_sources_at_the_same_levels():
         assert arms["dense"] == (0,)
 
 
-def test_the_full_study_has_every_control_that_needs_no_file_of_weights():
+def test_the_full_study_has_every_control():
     study = load_study(ROOT / "studies" / "digits_full.yaml")
     demo = load_study(ROOT / "studies" / "digits.yaml")
     assert len(study.seeds) > len(demo.seeds)
     for transfer in study.tasks["linear"]:
-        assert set(dict(transfer.arms)) == set(CONTROLS) - {"mask_only"}
+        assert set(dict(transfer.arms)) == set(CONTROLS) - {"dense_long"}  # which trains, as `full` does
+        assert transfer.weights == "simclr"
         assert len(dict(transfer.arms)["ticket"]) == study.searches[0].rounds > demo.searches[0].rounds
 
 
@@ -122,6 +123,13 @@ def test_the_full_study_has_every_control_that_needs_no_file_of_weights():
         (("transfers", "linear", "arms", "rnadom"), [1], "unknown control 'rnadom'; known controls are ticket, dense"),
         (("transfers", "linear", "arms", "ticket"), [3], "round 3, but the search find ends with round 2"),
         (("transfers", "linear", "arms"), {}, "no arms"),
+        (
+            ("transfers", "linear", "arms", "mask_only"),
+            [1],
+            "the arm mask_only needs weights; name a search with the key weights",
+        ),
+        (("transfers", "linear", "weights"), "find", "find is not used; only the arm mask_only takes weights of another search"),
+        (("transfers", "linear", "weights"), "nobody", "weights: unknown search 'nobody'; known searches are find"),
         (("expected",), {"find": {"megabytes": 0}}, "expected.find.megabytes: got 0, expected a number > 0"),
         (("expected",), {"find": {"megabytes": float("inf")}}, "expected.find.megabytes: got inf, expected a number > 0"),
         (("expected",), {"find": {"gigabytes": 1}}, "unknown key 'gigabytes'; known keys are seconds, megabytes"),

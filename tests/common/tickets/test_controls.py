@@ -22,7 +22,8 @@ from common.tickets.ticket import Ticket, load_ticket, save_ticket
 from common.tickets.weights_file import NetworkState, save_weights
 
 DRAWN = ("random", "random_layerwise", "random_uniform", "shuffled", "perturbed", "swapped")
-FIXED = ("ticket", "dense", "scratch", "reversed", "reversed_matched", "one_shot", "reinit", "mask_only")
+OF_THE_TASK = ("mask_only", "small_dense", "dense_long")
+FIXED = ("ticket", "dense", "scratch", "reversed", "reversed_matched", "one_shot", "reinit", "mask_only", "dense_long")
 
 
 def _bits(mask: Mask) -> dict[str, np.ndarray]:
@@ -49,9 +50,9 @@ def ticket(run: Any) -> Ticket:
 
 
 def test_the_list_is_that_of_the_design() -> None:
-    assert set(CONTROLS) == {*DRAWN, *FIXED}
+    assert set(CONTROLS) == {*DRAWN, *FIXED, "small_dense"}
     weights = {name: control.weights for name, control in CONTROLS.items() if control.weights != "rewind"}
-    assert weights == {"scratch": "fresh", "reinit": "fresh", "mask_only": "start"}
+    assert weights == {"scratch": "fresh", "reinit": "fresh", "mask_only": "start", "small_dense": "narrow"}
 
 
 @pytest.mark.parametrize("name", ["ticket", "reinit", "mask_only"])
@@ -59,7 +60,7 @@ def test_the_same_mask(name: str, ticket: Ticket) -> None:
     assert (_flat(control_mask(ticket, name, 3)) == _flat(ticket.mask)).all()
 
 
-@pytest.mark.parametrize("name", ["dense", "scratch"])
+@pytest.mark.parametrize("name", ["dense", "scratch", "dense_long"])
 def test_dense(name: str, ticket: Ticket) -> None:
     assert _flat(control_mask(ticket, name, 3)).all()
 
@@ -204,7 +205,7 @@ def test_round_0_weights_of_another_network(run: Any) -> None:
         control_mask(run.ticket(), "one_shot", 0)
 
 
-@pytest.mark.parametrize("name", [n for n in CONTROLS if n != "mask_only"])
+@pytest.mark.parametrize("name", [n for n in CONTROLS if n not in OF_THE_TASK])
 def test_control_files(name: str, ticket: Ticket, run: Any, tmp_path: Path) -> None:
     written = write_control(ticket.path, name, 5, tmp_path / "control.safetensors")
     read = load_ticket(written.path)
@@ -226,9 +227,10 @@ def test_fresh_weights_are_not_the_searchs_own_start(ticket: Ticket, tmp_path: P
     assert not any(torch.equal(state[name], start[name]) for name in ticket.mask)
 
 
-def test_mask_only_has_no_file(ticket: Ticket, tmp_path: Path) -> None:
-    with pytest.raises(TicketError, match=r"start\.weights"):
-        write_control(ticket.path, "mask_only", 0, tmp_path / "c.safetensors")
+@pytest.mark.parametrize(("name", "why"), zip(OF_THE_TASK, (r"start\.weights", "another, narrower network", "how long a task")))
+def test_what_belongs_to_the_tasks_run_has_no_file(name: str, why: str, ticket: Ticket, tmp_path: Path) -> None:
+    with pytest.raises(TicketError, match=why):
+        write_control(ticket.path, name, 0, tmp_path / "c.safetensors")
     assert not (tmp_path / "c.safetensors").exists()
 
 
