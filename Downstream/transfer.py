@@ -151,6 +151,7 @@ def _finish(arm: Arm, run: Run, judged: Judged, *, seconds: float) -> None:
             "classes_with_labels": arm.labelled.classes,
             "norm_statistics": arm.start.norm_statistics,
             "start": arm.start.given,
+            "importer": arm.start.importer,
             **({"small_dense": arm.start.narrower.to_json()} if arm.start.narrower else {}),
             **judged.details,
             **kept,

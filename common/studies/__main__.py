@@ -1,4 +1,7 @@
-"""Plan a grid of runs, run it, follow it, report on it: `python -m common.studies plan|run|status|report STUDY.yaml`."""
+"""Plan a grid of runs, run it, follow it, report on it: `python -m common.studies plan|run|status|report STUDY.yaml`.
+
+`python -m common.studies published RESULTS` prints results beside published numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ from typing import Any
 from common.errors import InputError
 from common.files import require_writable
 from common.studies.estimate import Estimate, Forecast, estimates, forecast
+from common.studies.gpus import choose_gpus
 from common.studies.plan import Plan, is_done, make_plan, study_folder
+from common.studies.published.command import add_parser as add_published
+from common.studies.published.command import run_published
 from common.studies.report import PAGE, current_report, write_report
 from common.studies.run import run_plan
 from common.studies.study import load_study
 from common.studies.tables import verdict_lines
-from common.studies.words import counted, duration, size
+from common.studies.words import columns, counted, duration, size
 from common.subcommands import Parser, run
 
 
@@ -29,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="common.studies", description="Plan a grid of runs, run it, follow it, report on it.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="plan|run|status|report")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="plan|run|status|report|published")
     about = {
         "plan": ("list what is to run, with time and disk where they are known; runs nothing", _plan),
         "run": ("run what is not done, then write the report", _run),
@@ -42,22 +48,36 @@ def _parser() -> Parser:
         command.add_argument("--out", default="runs", help="root of runs (default: runs)")
         command.set_defaults(action=action)
         if name in ("plan", "run"):
-            command.add_argument(
-                "--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread (default: one per core)"
-            )
+            command.add_argument("--workers", type=int, help="processes of one thread (default: one per core, or GPU of --gpus)")
+        if name == "run":
+            command.add_argument("--gpus", help="bind each process to one GPU: auto (all), a number, or a list such as 0,1")
+            command.add_argument("--slurm", metavar="FILE", help="run as jobs of a SLURM cluster; FILE says what they ask for")
         if name in ("plan", "status"):
             command.add_argument("--json", action="store_true", help="print JSON")
+    add_published(commands)
     return parser
 
 
 def _act(words: argparse.Namespace) -> int:
-    if getattr(words, "workers", 1) < 1:
-        raise InputError(f"--workers: got {words.workers}, expected an integer >= 1")
+    if words.command == "published":
+        return run_published(words)
     study = load_study(words.study)
     if words.command in ("plan", "run"):
+        _choose_workers(words)
         for folder in (Path(words.out), study_folder(study, words.out)):
             require_writable(folder)
     return int(words.action(words, make_plan(study, words.out)))
+
+
+def _choose_workers(words: argparse.Namespace) -> None:
+    """Fill in the number of workers and the GPUs that they are bound to."""
+    slurm, gpus = getattr(words, "slurm", None), getattr(words, "gpus", None)
+    if slurm is not None and (words.workers is not None or gpus is not None):
+        raise InputError(f"--slurm: leave --workers and --gpus out; {slurm} says jobs_at_once and gpus_per_node in their place")
+    words.gpus = choose_gpus(gpus) if gpus is not None else []
+    words.workers = words.workers if words.workers is not None else len(words.gpus) or os.cpu_count() or 1
+    if words.workers < 1:
+        raise InputError(f"--workers: got {words.workers}, expected an integer >= 1")
 
 
 def _plan(words: argparse.Namespace, plan: Plan) -> int:
@@ -121,21 +141,16 @@ def _plan_text(plan: Plan, known: dict[str, Estimate], left: Forecast, workers: 
     return "\n".join(
         [
             plan.study.title,
-            *_columns(rows),
+            *columns(rows),
             f"{counted(counts['runs'], 'run')}: {counts['done']} done, {counts['runs'] - counts['done']} to run",
             f"core time {duration(left.core_seconds)}; on the clock {wall}; disk {size(left.bytes)}",
         ]
     )
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-
-
 def _run(words: argparse.Namespace, plan: Plan) -> int:
     try:
-        failed = run_plan(plan, words.workers)
+        failed = _run_all(words, plan)
     except KeyboardInterrupt:
         print("common.studies: stopped; the same command continues where it was", file=sys.stderr)
         return 1
@@ -148,6 +163,16 @@ def _run(words: argparse.Namespace, plan: Plan) -> int:
     return 1 if failed else 0
 
 
+def _run_all(words: argparse.Namespace, plan: Plan) -> dict[str, str]:
+    """Run what is not done, here or on a cluster; return why runs failed."""
+    if words.slurm is None:
+        return run_plan(plan, words.workers, words.gpus)
+    from common.studies.cluster import run_on_cluster
+    from common.studies.cluster_config import load_cluster
+
+    return run_on_cluster(plan, load_cluster(words.slurm, plan.study))
+
+
 def _status(words: argparse.Namespace, plan: Plan) -> int:
     if words.json:
         print(json.dumps({"study": plan.study.name, **_counts(plan), "jobs": _jobs(plan)}, indent=1))
@@ -156,7 +181,7 @@ def _status(words: argparse.Namespace, plan: Plan) -> int:
     for entry in plan.study.entries:
         counts = _counts(plan, entry.name)
         rows.append((entry.name, *(str(counts[key]) for key in ("runs", "done", "running", "failed", "new"))))
-    print("\n".join(_columns(rows)))
+    print("\n".join(columns(rows)))
     for job in plan.jobs:
         if _state(job) == "failed":
             print(f"failed: {job.id} ({job.run})")

@@ -157,11 +157,11 @@ def _absent(job: Job, name: str) -> Note:
     return Note("missing", name, f"begun and not finished (status {record.get('status')})")
 
 
-def _check(result: Mapping[str, Any], file: Path, job: Job) -> None:
-    """Check a result of format 1.
+def check_result(result: Mapping[str, Any], file: Path) -> None:
+    """Check that a result is whole and of format 1.
 
     Raises:
-        InputError: another format, a field that is missing or of another type, or a result of another run than the plan's.
+        InputError: another format, or a field that is missing or of another type.
     """
     if result.get("format") != FORMAT:
         raise InputError(f"{file}: result format {result.get('format')!r}; this version reads format {FORMAT}")
@@ -175,6 +175,15 @@ def _check(result: Mapping[str, Any], file: Path, job: Job) -> None:
     for key in ("config", "seed", "metrics", "versions"):
         _field(result, key, file, lambda value: isinstance(value, dict), "an object")
     _field(result, "unit", file, lambda value: value == "fraction", "fraction")
+
+
+def _check(result: Mapping[str, Any], file: Path, job: Job) -> None:
+    """Check a result of format 1 against the run that the plan asked for.
+
+    Raises:
+        InputError: as `check_result`, or a result of another run than the plan's.
+    """
+    check_result(result, file)
     asked = {"folder": job.folder, "control": job.control or result["control"]}
     for key, value in asked.items():
         _field(result, key, file, _equals(value), f"{value}, as the study asks")

@@ -102,3 +102,9 @@ def size(count: float | None) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: 1 run, 3 runs."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines whose columns begin at the same place; every row has as many cells as the first."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

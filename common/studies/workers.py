@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.errors import InputError
+from common.studies.gpus import VISIBLE
 from common.studies.plan import Job
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -34,17 +35,18 @@ class Worker:
 
     Attributes:
         folder: the package it runs.
+        gpu: identifier of the only GPU that it sees; None: it sees what this process sees.
         job: the job that it works on, or None.
         started: when it was given the job, on the monotonic clock.
     """
 
-    def __init__(self, folder: str, log: Path, events: queue.Queue[Event]) -> None:
+    def __init__(self, folder: str, log: Path, events: queue.Queue[Event], gpu: str | None = None) -> None:
         """Start the process; what it prints beside reports is appended to `log`.
 
         Raises:
             InputError: the log cannot be written.
         """
-        self.folder = folder
+        self.folder, self.gpu = folder, gpu
         self.job: Job | None = None
         self.started = 0.0
         try:
@@ -57,7 +59,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **ONE_THREAD, **({} if gpu is None else {VISIBLE: gpu}), "PYTHONUNBUFFERED": "1"},
             text=True,
             encoding="utf-8",
             errors="replace",

@@ -55,6 +55,11 @@ class Start:
         return self.mask.density if self.mask is not None else 1.0
 
     @property
+    def importer(self) -> str | None:
+        """The importer that the ticket comes from; None for a ticket of a search, and without one."""
+        return self.ticket.header["origin"]["importer"] if self.ticket is not None else None
+
+    @property
     def source(self) -> Mapping[str, Any] | None:
         """Which search the ticket comes from."""
         if self.ticket is None:

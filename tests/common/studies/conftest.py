@@ -64,7 +64,7 @@ class Toys:
         return make_plan(plan.study, plan.out)
 
     def order(self) -> list[list[str]]:
-        """What toys ran, in order: folder, process, threads, run directory."""
+        """What toys ran, in order: folder, process, threads, run directory, visible GPUs."""
         file = self.out / "order.txt"
         return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 

@@ -63,6 +63,11 @@ def test_bad_input_is_one_line_and_exit_code_2(toys):
         assert done.stderr.startswith("common.studies: error: ")
     toys.study()
     assert "--workers: got 0" in _run("run", "toys.yaml", "--workers", "0").stderr
+    assert "--gpus: got 'some'" in _run("run", "toys.yaml", "--gpus", "some").stderr
+    both = _run("run", "toys.yaml", "--slurm", "cluster.yaml", "--workers", "2")
+    assert both.returncode == 2
+    assert "--slurm: leave --workers and --gpus out; cluster.yaml says" in both.stderr
+    assert "cannot read cluster.yaml" in _run("run", "toys.yaml", "--slurm", "cluster.yaml").stderr
 
 
 @pytest.mark.parametrize("out", ["toys.yaml", "toys.yaml/below", "/proc/nowhere"])

@@ -1,6 +1,6 @@
 """A folder that speaks the protocol of studies and needs nothing but Python: what the tests of plan and scheduler run.
 
-Recipes are `toy` and `odd`; `--behave WHAT[:SEED]` makes runs die_once, die, fail, vanish (no result) or sleep.
+Recipes are `toy` and `odd`; `--behave WHAT[:SEED]` makes runs die_once, die, fail, vanish (no result), sleep or sleep_once.
 """
 
 import hashlib
@@ -38,7 +38,8 @@ def work(argv):
     run, out = Path(about["run"]), Path(argv[argv.index("--out") + 1])
     run.mkdir(parents=True, exist_ok=True)
     with (out / "order.txt").open("a") as order:
-        order.write(f"{FOLDER} {os.getpid()} {os.environ.get('OMP_NUM_THREADS')} {run}\n")
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+        order.write(f"{FOLDER} {os.getpid()} {os.environ.get('OMP_NUM_THREADS')} {run} {gpus}\n")
     print("a line that is no report", flush=True)
     print("a line for the log", file=sys.stderr)
     behave, _, which = about["config"].get("behave", "").partition(":")
@@ -58,7 +59,7 @@ def misbehave(behave, run):
     if behave == "fail":
         (run / "run.json").write_text(json.dumps({"status": "failed", "error": "the loss is not finite"}))
         raise ValueError("the loss is\nnot finite")
-    if behave == "sleep":
+    if behave == "sleep" or (behave == "sleep_once" and first):
         time.sleep(60)
 
 
@@ -72,6 +73,10 @@ def answer(number, argv, dry):
 
 
 def main():
+    if "--jobs" not in sys.argv:  # started by torchrun, in several processes
+        if os.environ["RANK"] == "0":
+            work(sys.argv[1:])
+        return
     source = sys.argv[sys.argv.index("--jobs") + 1]
     lines = sys.stdin if source == "-" else Path(source).read_text().splitlines()
     for number, line in enumerate(lines):

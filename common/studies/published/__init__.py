@@ -1,0 +1,1 @@
+"""Numbers that others published, and what our results are beside them."""
