@@ -31,7 +31,12 @@ class EvaluationConfig:
     split: Literal["test", "validation"] = option(
         "test", "test, touched once at the end; validation while a recipe is being made"
     )
-    neighbours: int = option(20, "k of the k-NN classifier that --evaluate uses for a ticket without a head, >= 1")
+    head: Literal["auto", "ticket", "knn"] = option(
+        "auto",
+        "--evaluate of a ticket: ticket: with the head that it carries; knn: by neighbours; auto: with the head of an imported "
+        "ticket whose classes are as many as the data's, else by neighbours",
+    )
+    neighbours: int = option(20, "k of the k-NN classifier that --evaluate uses without a head, >= 1")
 
     def __post_init__(self) -> None:
         require(self.neighbours >= 1, "evaluation.neighbours", self.neighbours, "an integer >= 1")
@@ -57,6 +62,7 @@ class DownstreamConfig(RunConfig):
             ("select", lambda c: c.protocol == "linear"),
             ("linear.*", lambda c: c.protocol == "full"),
             ("linear.folds", lambda c: len(c.linear.l2) == 1),
+            ("evaluation.head", lambda c: c.evaluation.head != "ticket"),  # auto becomes one of the others in an evaluation
         ),
     )
 

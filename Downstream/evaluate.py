@@ -1,7 +1,8 @@
 """`python -m Downstream --evaluate RUN|TICKET|FILE`: judge what exists on the target; nothing is trained.
 
-A Downstream run is judged by its own trained network. A search's run, a ticket or a file of weights has no head for the target,
-so its backbone is judged by k-NN among the labelled training images.
+A Downstream run is judged by its own trained network, and an imported ticket by the head that it carries where that fits the
+target (`Downstream.ticket_head`). A search's run, another ticket or a file of weights has no head for the target, so its backbone
+is judged by k-NN among the labelled training images.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from common.cli import Invocation
 from common.data.datasets import Dataset, open_data
@@ -32,6 +34,7 @@ from common.training.results import Outcome
 from Downstream.config import DownstreamConfig
 from Downstream.labels import labelled_images
 from Downstream.task import classify
+from Downstream.ticket_head import find_head
 from Downstream.transfer import fresh_backbone
 
 
@@ -60,7 +63,10 @@ def evaluate_on_target(invocation: Invocation, what: str) -> None:
             check_images(own, describe_data(dataset))
             outcome = _own_run(own, config, dataset, device)
         else:
-            outcome = _by_neighbours(subject, config, dataset, device)
+            head = find_head(subject, config, dataset)
+            evaluation = replace(config.evaluation, head="knn" if head is None else "ticket")
+            request = replace(request, config=replace(config, evaluation=evaluation))
+            outcome = _of_backbone(subject, request.config, dataset, device, head)
         write_evaluation(request, subject, outcome, device, seconds=time.monotonic() - started)
 
 
@@ -113,8 +119,10 @@ def _own_run(run: RecordedRun, config: DownstreamConfig, dataset: Dataset, devic
     return Outcome("classification", describe_data(dataset), split, "top1", metrics, **kept)
 
 
-def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset, device: torch.device) -> Outcome:
-    """Judge a backbone by k-NN: the bank is the labelled training images, nothing is fitted."""
+def _of_backbone(
+    subject: Subject, config: DownstreamConfig, dataset: Dataset, device: torch.device, head: nn.Linear | None
+) -> Outcome:
+    """Judge a backbone by a head, or without one by k-NN: the bank is the labelled training images, nothing is fitted."""
     backbone = fresh_backbone(config, dataset)
     start = start_subject_(
         subject,
@@ -126,22 +134,19 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         given=config.start,
         accept_mismatch=config.data.accept_input_mismatch,
     )
-    bank, split = labelled_images(dataset, config.data, config.seed.task).train, config.evaluation.split
-    queries = dataset.split(split)
-    value = knn_accuracy(
-        features_of(backbone, queries, dataset.input, device),
-        queries.labels.to(device),
-        features_of(backbone, bank, dataset.input, device),
-        bank.labels.to(device),
-        k=config.evaluation.neighbours,
-    )
+    if head is None:
+        measured, details = _by_neighbours(backbone, config, dataset, device)
+    else:
+        network = Network(backbone, head.to(device))
+        measured, details = classify(network, dataset.split(config.evaluation.split), dataset, device), {"head": "ticket"}
+    split = config.evaluation.split
     return Outcome(
         task="classification",
         data=describe_data(dataset),
         split=split,
-        metric="knn_accuracy",
-        metrics={f"{split}/knn_accuracy": value},
-        protocol="knn",
+        metric="knn_accuracy" if head is None else "top1",
+        metrics={f"{split}/{name}": value for name, value in measured.items()},
+        protocol="knn" if head is None else "head",
         density=start.density,
         control=start.control,
         ticket=start.ticket.digest if start.ticket else None,
@@ -149,9 +154,23 @@ def _by_neighbours(subject: Subject, config: DownstreamConfig, dataset: Dataset,
         source=start.source,
         flags=start.flags,
         details={
-            "labels": len(bank),
-            "neighbours": config.evaluation.neighbours,
+            **details,
             "norm_statistics": start.norm_statistics,
             "weights": config.ticket.weights if start.ticket else None,
         },
     )
+
+
+def _by_neighbours(
+    backbone: nn.Module, config: DownstreamConfig, dataset: Dataset, device: torch.device
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the accuracy of k-NN, and what is recorded of it."""
+    bank, queries = labelled_images(dataset, config.data, config.seed.task).train, dataset.split(config.evaluation.split)
+    value = knn_accuracy(
+        features_of(backbone, queries, dataset.input, device),
+        queries.labels.to(device),
+        features_of(backbone, bank, dataset.input, device),
+        bank.labels.to(device),
+        k=config.evaluation.neighbours,
+    )
+    return {"knn_accuracy": value}, {"labels": len(bank), "neighbours": config.evaluation.neighbours}

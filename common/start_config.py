@@ -18,9 +18,9 @@ class StartConfig:
         "weights to start from: a file (published checkpoint, state dict, ticket, a run's weights), or published weights of "
         "model.name: timm, torchvision, torchvision:NAME; null: fresh random weights",
     )
-    format: Literal["auto", "ticket", "weights", "moco", "simclr_v2", "network", "plain", "simclr_v1"] = option(
-        "auto", "the file's layout; auto: the first of ticket to plain that it has (simclr_v1 has the names of plain)"
-    )
+    format: Literal[
+        "auto", "ticket", "weights", "moco", "simclr_v2", "detectron2", "torchvision_detection", "network", "plain", "simclr_v1"
+    ] = option("auto", "the file's layout; auto: the first of ticket to plain that it has (simclr_v1 has the names of plain)")
     input: str | None = option(
         None, "input that a file's weights expect, where it does not say: imagenet, unit or half as data.input, data, a JSON file"
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from common.subcommands import Parser, run
 
-COMMANDS = ("import", "cost", "compact")
+COMMANDS = ("import", "export", "cost", "compact", "push", "pull")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

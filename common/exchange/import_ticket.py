@@ -14,7 +14,16 @@ from common.exchange.import_report import Report
 from common.exchange.importers.importer import Found, Importer
 from common.exchange.importers.table import find_importer
 from common.exchange.input_option import named_input
-from common.exchange.mask_rules import Kept, check_density, check_pruned, kept_by_masks, kept_by_zeros, kept_densely
+from common.exchange.mask_rules import (
+    Kept,
+    check_density,
+    check_pruned,
+    few_zeros,
+    kept_by_masks,
+    kept_by_zeros,
+    kept_densely,
+    zeros_of,
+)
 from common.exchange.match import Matched, Named, canonical, match
 from common.exchange.source import read_source
 from common.models.backbones import rebuild_backbone
@@ -112,7 +121,7 @@ def _kept(request: Request, found: Found, named: Named, matched: Matched | None,
     if found.rule == "masks":
         if request.dense:
             raise InputError(f"--dense: {what} holds masks; leave --dense out")
-        kept = kept_by_masks(named.masks, backbone, matched.classifier if matched else None, named.masks_left_out, what)
+        kept = kept_by_masks(named, backbone, matched, what)
         if matched is not None and not found.dense_weights:
             check_pruned(kept, matched.state, matched.head, what)
         return kept
@@ -125,6 +134,9 @@ def _kept(request: Request, found: Found, named: Named, matched: Matched | None,
             )
         return kept_by_zeros(matched.state, backbone, what, explicit=request.format == "zeros")
     if not request.dense:
+        zeros, size = zeros_of(matched.state, backbone)
+        if zeros:
+            raise few_zeros(zeros, size, what)
         raise InputError(
             f"{what} holds no mask, and no zeros that could be one; --dense takes every weight as kept, a ticket of density 1"
         )

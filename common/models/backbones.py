@@ -67,7 +67,7 @@ def build_backbone(
     return backbone
 
 
-def rebuild_backbone(arch: Mapping[str, Any], *, seed: int, stream: str, size: int | None) -> nn.Module:
+def rebuild_backbone(arch: Mapping[str, Any], *, seed: int = 0, stream: str = "init", size: int | None = None) -> nn.Module:
     """Build a backbone of a recorded architecture (`arch` of `build_backbone`) with fresh random weights.
 
     Raises:

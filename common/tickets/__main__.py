@@ -7,11 +7,14 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
 from common.subcommands import Parser, run
 from common.tickets.header import read_header
+
+if TYPE_CHECKING:
+    from common.tickets.ticket import Ticket
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,13 +29,16 @@ def _parser() -> Parser:
     inspect.add_argument("ticket")
     inspect.add_argument("--json", action="store_true", help="print the header as JSON")
     inspect.set_defaults(action=_inspect)
-    verify = commands.add_parser("verify", help="check tickets and the files that they refer to")
+    verify = commands.add_parser("verify", help="check tickets, the files that they refer to, and that rounds are nested")
     verify.add_argument("tickets", nargs="+")
+    verify.add_argument("--parent", help="the ticket that one ticket was made from, or an earlier round of its run")
     verify.set_defaults(action=_verify)
     compare = commands.add_parser("compare", help="overlap with its chance levels, densities, all-zero kernels")
-    compare.add_argument("tickets", nargs="+")
+    compare.add_argument("tickets", nargs="+", help="two tickets or more, of one architecture")
     compare.add_argument("--json", action="store_true", help="print JSON instead of tables")
     compare.add_argument("--plot", default="compare.png", help="picture to write (default: compare.png)")
+    compare.add_argument("--heatmap", help="picture of the overlaps of every two, whole and tensor by tensor, to write too")
+    compare.add_argument("--csv", help="table of every pair and tensor to write too")
     compare.set_defaults(action=_compare)
     control = commands.add_parser("control", help="write a control of a ticket as a ticket file")
     control.add_argument("ticket")
@@ -57,8 +63,7 @@ def _described(header: Mapping[str, Any]) -> list[str]:
         "mask": f"{header['mask_digest']}  {len(header['shapes'])} tensors",
         "density": f"{header['density']:.4%} ({kept:,} of {size:,} weights kept)",
         "backbone": f"{arch['name']}, stem {arch['stem']}, {arch['in_chans']} channels",
-        "from": f"{origin['folder']} on {origin['data']}, recipe {origin['recipe']}, "
-        f"round {origin['round']}, seed {origin['seed']}",
+        "from": _origin(origin),
         "rewind": " ".join(str(part) for part in header["rewind"].values() if part is not None),
         "weights": "embedded" if weights["embedded"] else weights["file"] or "none: a mask only",
         "input": f"range {header['input']['range']}, mean {header['input']['mean']}, std {header['input']['std']}",
@@ -73,6 +78,14 @@ def _described(header: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _origin(origin: Mapping[str, Any]) -> str:
+    imported = f"{origin['importer']}, " if origin["importer"] is not None else ""
+    if origin["folder"] is None:
+        return f"{imported}trained on {origin['data'] or 'data that the file does not name'}"
+    found = f"{origin['folder']} on {origin['data']}, recipe {origin['recipe']}, round {origin['round']}, seed {origin['seed']}"
+    return imported + found
+
+
 def _size(shape: Sequence[int]) -> int:
     size = 1
     for extent in shape:
@@ -81,27 +94,40 @@ def _size(shape: Sequence[int]) -> int:
 
 
 def _verify(words: argparse.Namespace) -> int:
+    from common.tickets.nesting import nested_beside, nested_in
     from common.tickets.ticket import load_ticket
-    from common.tickets.trained import TRAINED
 
+    if words.parent is not None and len(words.tickets) != 1:
+        raise InputError(f"verify: --parent goes with one ticket, got {len(words.tickets)}")
     for path in words.tickets:
         ticket = load_ticket(path)
-        checked = ["mask", "header"]
-        if ticket.header["weights"]["embedded"] or ticket.header["weights"]["file"]:
-            ticket.rewind_point()
-            checked.append("weights")
-        if ticket.header["scores"]:
-            ticket.round0_weights()
-            checked.append("round-0 weights")
-        if (ticket.path.parent / TRAINED).exists() and ticket.round and ticket.header["origin"]["importer"] is None:
-            ticket.trained_weights()
-            checked.append("trained weights")
-        print(f"{path}: {', '.join(checked)} whole; digest {ticket.digest}")
+        parts = _whole_parts(ticket)
+        nesting = nested_beside(ticket) if words.parent is None else nested_in(ticket, load_ticket(words.parent))
+        print(f"{path}: {', '.join(parts)} whole; {nesting}; digest {ticket.digest}")
     return 0
+
+
+def _whole_parts(ticket: Ticket) -> list[str]:
+    """Check the files that a ticket refers to; return the names of all that is whole. Reading it has checked the first four."""
+    from common.tickets.trained import TRAINED
+
+    parts = ["structure", "density", "mask", "header"]
+    if ticket.has_weights:
+        ticket.rewind_point()
+        parts.append("weights")
+    if ticket.header["scores"]:
+        ticket.round0_weights()
+        parts.append("round-0 weights")
+    if (ticket.path.parent / TRAINED).exists() and ticket.round and ticket.header["origin"]["importer"] is None:
+        ticket.trained_weights()
+        parts.append("trained weights")
+    return parts
 
 
 def _compare(words: argparse.Namespace) -> int:
     from common.tickets.compare import compare, plot_comparison
+    from common.tickets.compare_table import write_comparison
+    from common.tickets.heatmap import plot_heatmap
     from common.tickets.ticket import load_ticket
 
     if len(words.tickets) < 2 or len(set(words.tickets)) != len(words.tickets):
@@ -109,7 +135,14 @@ def _compare(words: argparse.Namespace) -> int:
     report = compare({label: load_ticket(path).mask for label, path in _labels(words.tickets).items()})
     print(json.dumps(report, sort_keys=True, indent=1) if words.json else "\n".join(_tables(report)))
     plot_comparison(report, Path(words.plot))
-    print(f"picture: {words.plot}", file=sys.stderr if words.json else sys.stdout)
+    written = [f"picture: {words.plot}"]
+    if words.heatmap is not None:
+        plot_heatmap(report, words.heatmap)
+        written.append(f"heat-map: {words.heatmap}")
+    if words.csv is not None:
+        write_comparison(report, words.csv)
+        written.append(f"table: {words.csv}")
+    print("\n".join(written), file=sys.stderr if words.json else sys.stdout)
     return 0
 
 

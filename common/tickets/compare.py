@@ -10,6 +10,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from common.files import write_bytes
 from common.tickets.mask import Mask
 from common.tickets.overlap import Overlap, SharedCounts, overlap_of_counts
@@ -21,11 +24,36 @@ def overlap(a: Mask, b: Mask) -> Overlap:
     Raises:
         TicketError: the masks are of different architectures.
     """
+    return overlap_of_counts(shared_counts(a, b).values())
+
+
+def shared_counts(a: Mask, b: Mask) -> dict[str, SharedCounts]:
+    """Count what two masks keep of every tensor, by name.
+
+    Raises:
+        TicketError: the masks are of different architectures.
+    """
     a.check_same_tensors(b)
-    return overlap_of_counts(
-        SharedCounts(tensor.numel(), int(tensor.sum()), int(b[name].sum()), int((tensor & b[name]).sum()))
-        for name, tensor in a.items()
-    )
+    return {name: _shared(tensor, b[name]) for name, tensor in a.items()}
+
+
+def _shared(a: Tensor, b: Tensor) -> SharedCounts:
+    return SharedCounts(a.numel(), int(torch.count_nonzero(a)), int(torch.count_nonzero(b)), int(torch.count_nonzero(a & b)))
+
+
+def overlap_per_tensor(counts: Mapping[str, SharedCounts]) -> dict[str, Overlap]:
+    """Return the overlap in every tensor beside both chance levels.
+
+    Args:
+        counts: what `shared_counts` returned.
+
+    Returns:
+        name -> overlap; `chance` is that of masks of these whole densities, the same for every tensor, and `chance_layerwise`
+        that of masks with these densities in the tensor.
+    """
+    chance = overlap_of_counts(counts.values()).chance
+    alone = {name: overlap_of_counts([count]) for name, count in counts.items()}
+    return {name: Overlap(one.overlap, chance, one.chance) for name, one in alone.items()}
 
 
 def density_per_tensor(mask: Mask) -> dict[str, float]:
@@ -49,17 +77,34 @@ def compare(masks: Mapping[str, Mask]) -> dict[str, Any]:
     Args:
         masks: label -> mask, at least two, over the same tensors.
 
+    Returns:
+        {"pairs": [{"a", "b", "overlap", "chance", "chance_layerwise", "tensors": {name: {"weights", "kept_a", "kept_b",
+        "kept_both", "overlap", "chance", "chance_layerwise"}}}], "density", "density_per_tensor", "zero_kernels", "kernels"}.
+
     Raises:
         TicketError: masks of different architectures.
     """
-    pairs = [{"a": a, "b": b, **asdict(overlap(masks[a], masks[b]))} for a, b in combinations(masks, 2)]
     return {
-        "pairs": pairs,
+        "pairs": [_pair(a, b, shared_counts(masks[a], masks[b])) for a, b in combinations(masks, 2)],
         "density": {label: mask.density for label, mask in masks.items()},
         "density_per_tensor": {label: density_per_tensor(mask) for label, mask in masks.items()},
         "zero_kernels": {label: zero_kernels(mask) for label, mask in masks.items()},
         "kernels": number_of_kernels(next(iter(masks.values()))),
     }
+
+
+def _pair(a: str, b: str, counts: Mapping[str, SharedCounts]) -> dict[str, Any]:
+    tensors = {
+        name: {
+            "weights": counts[name].size,
+            "kept_a": counts[name].in_a,
+            "kept_b": counts[name].in_b,
+            "kept_both": counts[name].both,
+            **asdict(measured),
+        }
+        for name, measured in overlap_per_tensor(counts).items()
+    }
+    return {"a": a, "b": b, **asdict(overlap_of_counts(counts.values())), "tensors": tensors}
 
 
 def plot_comparison(report: Mapping[str, Any], path: Path) -> None:

@@ -79,6 +79,11 @@ class Ticket:
         """The pruning round that the mask belongs to; 0 where the file does not say."""
         return int(self.header["origin"]["round"] or 0)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether the ticket embeds weights or names their file; else it is a mask alone."""
+        return self._embedded is not None or self.header["weights"]["file"] is not None
+
     def rewind_point(self) -> NetworkState:
         """Return the dense weights to start from; the mask is not applied.
 

@@ -83,8 +83,27 @@ def as_ticket(subject: Subject, config: TicketConfig, weights: Literal["rewind",
         weights: rewind or trained.
     """
     asked = replace(config, file=str(subject.ticket) if subject.ticket else None, weights=weights)
-    its_own = subject.ticket is None and config.norm_statistics is None  # a file is judged as it is
-    return replace(asked, norm_statistics="stored" if its_own else asked.statistics("knn"))
+    stored = config.norm_statistics is None and _has_own_statistics(subject, config)
+    return replace(asked, norm_statistics="stored" if stored else asked.statistics("knn"))
+
+
+def _has_own_statistics(subject: Subject, config: TicketConfig) -> bool:
+    """Say whether the norm statistics that come with weights are those of the network that is judged.
+
+    They are of a file, which is judged as it is, and of an imported ticket whose weights were trained under its mask, or which
+    prunes nothing.
+    """
+    if subject.ticket is None:
+        return True
+    header = read_header(subject.ticket)
+    whole = header["rewind"]["to"] == "final" or header["density"] == 1
+    return is_imported(subject.ticket) and whole and config.control in (None, "ticket")
+
+
+def is_imported(ticket: Path) -> bool:
+    """Say whether a ticket was made of another system's checkpoint, and not by a search or as a control."""
+    importer = read_header(ticket)["origin"]["importer"]
+    return importer is not None and not str(importer).startswith("control:")
 
 
 def start_subject_(

@@ -26,7 +26,7 @@ class Outcome:
         split: the split that `metric` was measured on.
         metric: the main metric's name; `metrics` holds its value under "<split>/<metric>".
         metrics: every value.
-        protocol: full, linear, imp, pretrain or knn.
+        protocol: full, linear, imp, pretrain, knn or head (a ticket's own).
         density: kept fraction of the scope.
         control: a name of `common.tickets.CONTROLS`.
         ticket: the ticket's digest, if one was used or written.

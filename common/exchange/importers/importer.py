@@ -49,7 +49,8 @@ class Importer:
         input: what its weights expect of their input; None where files of this format do not agree.
         variant: the backbone's variant (`arch.variant`) that files of this format need; None: none.
         takes_weights: it reads the file that `--weights` names too (`Source.weights`).
-        automatic: `--format auto` considers it beside the others; else only when none of them recognises the file.
+        automatic: `--format auto` considers it at once; else only where no such format recognises the file, and when it is asked
+            for by name, `read` alone says whether the file can be read so.
     """
 
     name: str

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from common.errors import InputError
+from common.exchange.importers.distiller import DISTILLER
 from common.exchange.importers.importer import Importer
+from common.exchange.importers.masks import MASKS
 from common.exchange.importers.torch_prune import TORCH_PRUNE
+from common.exchange.importers.zeros import PLAIN, ZEROS
 from common.exchange.source import Source
 
-IMPORTERS: dict[str, Importer] = {importer.name: importer for importer in (TORCH_PRUNE,)}
+IMPORTERS: dict[str, Importer] = {importer.name: importer for importer in (TORCH_PRUNE, DISTILLER, MASKS, ZEROS, PLAIN)}
 
 
 def find_importer(source: Source, wanted: str) -> Importer:
@@ -20,7 +23,7 @@ def find_importer(source: Source, wanted: str) -> Importer:
         raise InputError(f"--format: got {wanted!r}, expected auto or one of {', '.join(IMPORTERS)}")
     fitting = [importer for importer in IMPORTERS.values() if importer.recognises(source)]
     if wanted != "auto":
-        if IMPORTERS[wanted] not in fitting:
+        if IMPORTERS[wanted].automatic and IMPORTERS[wanted] not in fitting:
             raise InputError(f"--format {wanted}: {source.path} has no {IMPORTERS[wanted].signs}; {_holds(source, fitting)}")
         return IMPORTERS[wanted]
     chosen = [importer for importer in fitting if importer.automatic] or fitting

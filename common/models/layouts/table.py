@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from common.errors import InputError
+from common.models.layouts.detectors import DETECTRON2, TORCHVISION_DETECTION
 from common.models.layouts.layout import Layout
 from common.models.layouts.moco import MOCO
 from common.models.layouts.plain import NETWORK, PLAIN, SIMCLR_V1
 from common.models.layouts.simclr_v2 import SIMCLR_V2
 
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (MOCO, SIMCLR_V2, NETWORK, PLAIN, SIMCLR_V1)}
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout for layout in (MOCO, SIMCLR_V2, DETECTRON2, TORCHVISION_DETECTION, NETWORK, PLAIN, SIMCLR_V1)
+}
 
 
 def find_layout(tensors: Mapping[str, Tensor], wanted: str, what: str) -> Layout:

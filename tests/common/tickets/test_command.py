@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common.tickets.__main__ import main
@@ -106,7 +108,7 @@ assert main(["control", sys.argv[1], "--control", "random", "-o", sys.argv[2]]) 
 
 
 def test_verify(ticket: Ticket, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    other = run.ticket(seed=1, round_=3)
+    other = run.ticket(density=0.2, round_=3)
     assert main(["verify", str(ticket.path), str(other.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
@@ -153,6 +155,33 @@ def test_compare(ticket: Ticket, run: Any, tmp_path: Path, capsys: pytest.Captur
     assert f"{report['pairs'][0]['chance_layerwise']:.4f}" in out
 
 
+def test_compare_many(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tickets = [run.ticket(seed=seed, round_=seed) for seed in (1, 2, 3)]
+    paths = [str(ticket.path) for ticket in tickets]
+    files = {name: tmp_path / "out" / name for name in ("p.png", "h.png", "t.csv")}
+    words = ["--plot", files["p.png"], "--heatmap", files["h.png"], "--csv", files["t.csv"]]
+    assert main(["compare", *paths, "--json", *map(str, words)]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert all(str(file) in err and file.is_file() for file in files.values())
+    rows = list(csv.DictReader(files["t.csv"].read_text().splitlines()))
+    assert len(rows) == 3 * (1 + len(tickets[0].mask))
+    labels = {f"round_{seed:02}": ticket for seed, ticket in zip((1, 2, 3), tickets, strict=True)}
+    for row in rows:
+        pair = next(pair for pair in report["pairs"] if (pair["a"], pair["b"]) == (row["a"], row["b"]))
+        names = list(pair["tensors"]) if row["tensor"] == "all" else [row["tensor"]]
+        a, b = (np.concatenate([labels[row[side]].mask[name].numpy().ravel() for name in names]) for side in "ab")
+        assert [int(row[key]) for key in ("weights", "kept_a", "kept_b", "kept_both")] == [
+            a.size,
+            a.sum(),
+            b.sum(),
+            (a & b).sum(),
+        ]
+        assert float(row["overlap"]) == (a & b).sum() / (a | b).sum()
+    assert main(["compare", *paths, *map(str, words)]) == 0
+    assert "heat-map" in capsys.readouterr().out
+
+
 def test_control(ticket: Ticket, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "new" / "c.safetensors"
     assert main(["control", str(ticket.path), "--control", "random_layerwise", "--seed", "7", "-o", str(output)]) == 0
@@ -184,6 +213,8 @@ def test_errors_are_one_line_and_exit_code_2(
         (["inspect", "a\nb"], "No such file"),
         (["inspect", "a\0b"], "null"),
         (["verify", str(file)], "not a ticket"),
+        (["verify", path, other, "--parent", path], "one ticket, got 2"),
+        (["verify", path, "--parent", str(file)], "not a ticket"),
         (["verify", str(run.folder / "rewind.safetensors")], "no ticket"),
         (["compare", path, "--plot", plot], "two different"),
         (["compare", path, path, "--plot", plot], "two different"),

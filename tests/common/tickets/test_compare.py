@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from common.tickets.compare import compare, overlap, plot_comparison, zero_kernels
+from common.tickets.compare import compare, overlap, overlap_per_tensor, plot_comparison, shared_counts, zero_kernels
 from common.tickets.errors import TicketError
+from common.tickets.heatmap import plot_heatmap
 from common.tickets.mask import Mask
 
 
@@ -54,9 +55,9 @@ def test_chance_levels_by_simulation() -> None:
         return float((a & b).sum() / (a | b).sum())
 
     total = sum(sizes)
-    uniform = np.mean([shared(drawn(total, sum(in_a)), drawn(total, sum(in_b))) for _ in range(20)])
+    uniform = np.mean([shared(drawn(total, sum(in_a)), drawn(total, sum(in_b))) for _ in range(13)])
     parts = []
-    for _ in range(20):
+    for _ in range(13):
         a = [drawn(n, k) for n, k in zip(sizes, in_a, strict=True)]
         b = [drawn(n, k) for n, k in zip(sizes, in_b, strict=True)]
         parts.append(shared(np.concatenate(a), np.concatenate(b)))
@@ -75,6 +76,35 @@ def test_overlap_is_that_of_sets(pairs: list[tuple[bool, bool]]) -> None:
     a, b = ({i for i, pair in enumerate(pairs) if pair[side]} for side in (0, 1))
     masks = [Mask({"x": torch.tensor([pair[side] for pair in pairs])}) for side in (0, 1)]
     assert overlap(*masks).overlap == pytest.approx(len(a & b) / len(a | b) if a | b else 0)
+
+
+def test_overlap_in_a_tensor_by_hand() -> None:
+    """x shares 1 of 3, y 1 of 2, as in the test above; chance is that of the whole masks, or of the tensor's own densities."""
+    a = _mask(x=[1, 1, 0, 0], y=[1, 0, 0, 0])
+    b = _mask(x=[0, 1, 1, 0], y=[1, 1, 0, 0])
+    inside = overlap_per_tensor(shared_counts(a, b))
+    whole = (3 / 16) / (3 / 8 + 4 / 8 - 3 / 16)
+    for name, shared, own in (("x", 1 / 3, (1 / 4) / (1 - 1 / 4)), ("y", 1 / 2, (1 / 8) / (3 / 4 - 1 / 8))):
+        measured = (inside[name].overlap, inside[name].chance, inside[name].chance_layerwise)
+        assert measured == pytest.approx((shared, whole, own)), name
+
+
+def test_the_heat_map_shows_the_overlaps(tmp_path: Path, little_mask: Mask) -> None:
+    """Equal masks give another picture than disjoint ones; of thirteen the numbers do not fit, and are left out."""
+    image = pytest.importorskip("matplotlib.image")
+    dense = Mask.dense(little_mask.shapes)
+    for name, other in (("same", little_mask), ("disjoint", little_mask.complement())):
+        plot_heatmap(compare({"one": little_mask, "two": other, "three": dense}), tmp_path / f"{name}.png")
+    assert (tmp_path / "same.png").read_bytes() != (tmp_path / "disjoint.png").read_bytes()
+    plot_heatmap(compare({f"mask {i}": little_mask for i in range(13)}), tmp_path / "many.png")
+    yellow = np.array([253, 231, 37])  # the end of viridis: overlap 1
+    shares = {}
+    for name in ("same", "disjoint", "many"):
+        pixels = (image.imread(tmp_path / f"{name}.png")[..., :3] * 255).round()
+        shares[name] = (np.abs(pixels - yellow).max(-1) < 3).mean()
+    assert shares["many"] > shares["same"] > shares["disjoint"]
+    with pytest.raises(InputError, match="cannot write"):
+        plot_heatmap(compare({"a": dense, "b": dense}), tmp_path / "same.png" / "x.png")
 
 
 def test_zero_kernels_by_numpy() -> None:

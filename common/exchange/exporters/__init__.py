@@ -1,0 +1,1 @@
+"""Exporters: tickets as files of other tools, one small file per kind."""
