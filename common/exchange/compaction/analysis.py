@@ -85,8 +85,9 @@ def _forwards(traced: Traced, ties: Ties) -> list[Step]:
         rule = find_rule(node, traced, inputs)
         pairs: list[tuple[fx.Node | None, Channels]] = [(one, x) for one, x in zip(sources, inputs, strict=True) if x is not None]
         if isinstance(rule, Layer | Norm) and not _fits(inputs[0], rule):
-            Opaque().forward(_apart(pairs)[1], ties)
-            steps.append(Step(node, Opaque(), *_apart(pairs), None))
+            if pairs:
+                Opaque().forward(_apart(pairs)[1], ties)
+                steps.append(Step(node, Opaque(), *_apart(pairs), None))
             pairs = [(None, ties.unknown(rule.in_chans, rule.axis))]
         known[node] = rule.forward(_apart(pairs)[1], ties)
         steps.append(Step(node, rule, *_apart(pairs), known[node]))

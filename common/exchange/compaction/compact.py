@@ -90,8 +90,8 @@ def _copied(network: nn.Module) -> nn.Module:
     except RuntimeError as error:  # torch copies no tensor that is a result of a graph
         why = " ".join(str(error).split())[:120]
         raise InputError(
-            f"the network cannot be copied, since a weight of it is computed by hooks (torch.nn.utils.prune, weight_norm); remove "
-            f"them first, as torch.nn.utils.prune.remove does: {why}"
+            f"the network cannot be copied, since a weight of it is computed by hooks (torch.nn.utils.prune, weight_norm); "
+            f"remove them first, as torch.nn.utils.prune.remove does: {why}"
         ) from error
 
 
