@@ -114,7 +114,7 @@ def listed_fingerprint(request: Request, listing: Listing) -> str:
         InputError: an unknown class.
     """
     classes = parse_name(request.name, len(listing.classes))[1]
-    return listing.fingerprint(is_chosen(listing, classes).nonzero().flatten())
+    return listing.fingerprint(_is_chosen(listing, classes).nonzero().flatten())
 
 
 def side_of(request: Request) -> int:
