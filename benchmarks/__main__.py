@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "augment", "hold", "allocator", "pretrain", "views_jpeg", "linear", "exchange")
+NAMES = ("startup", "augment", "hold", "allocator", "pretrain", "views_jpeg", "linear", "many_tickets", "exchange", "compact")
 
 if __name__ == "__main__":
     for name in NAMES:
