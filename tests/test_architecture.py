@@ -67,6 +67,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
         (["-m", "Downstream", "--dry_run"], "torch"),
         (["-m", "common.studies", "plan", "studies/digits.yaml"], "torch"),
         (["-m", "common.tickets", "--help"], "torch"),
+        (["-m", "common.exchange", "import", "--help"], "torch"),
         (["-c", "import common.tickets.ticket"], "torchvision"),
         (["-c", "import common.tickets.hold, common.tickets.controls"], "timm"),
     ],

@@ -27,6 +27,9 @@ def add_parser(commands: Any) -> None:
         "--legacy-pickle", action="store_true", help="read an old checkpoint that holds foreign objects; nothing in it is run"
     )
     parser.add_argument("--data", help="name of the data set that the weights were trained on, such as cifar10")
+    parser.add_argument(
+        "--objective", help="what they were trained for, such as supervised, which a result on that data is flagged by"
+    )
     parser.add_argument("-o", "--output", required=True, help="ticket to write; an existing file is refused")
 
 
@@ -48,6 +51,7 @@ def run(words: argparse.Namespace) -> int:
         dense=words.dense,
         legacy_pickle=words.legacy_pickle,
         data=words.data,
+        objective=words.objective,
     )
     print("\n".join(import_ticket(request).lines()))
     return 0

@@ -50,6 +50,7 @@ class Request:
         dense: take weights without a mask as a ticket of density 1.
         legacy_pickle: read a file that holds foreign objects by the restricted reader.
         data: what the weights were trained on; None: not known.
+        objective: what they were trained for; None: what the layout of the names says, such as moco.
     """
 
     file: Path
@@ -63,6 +64,7 @@ class Request:
     dense: bool = False
     legacy_pickle: bool = False
     data: str | None = None
+    objective: str | None = None
 
 
 def import_ticket(request: Request) -> Report:
@@ -129,7 +131,7 @@ def _kept(request: Request, found: Found, named: Named, matched: Matched | None,
     if found.rule == "masks":
         if request.dense:
             raise InputError(f"--dense: {what} holds masks; leave --dense out")
-        kept = kept_by_masks(named.masks, backbone, matched.classifier if matched else None, named.masks_left_out, what)
+        kept = kept_by_masks(named, backbone, matched, what)
         if matched is not None and not found.dense_weights:
             check_pruned(kept, matched.state, matched.head, what)
         if matched is not None:
@@ -165,7 +167,8 @@ def _description(
     request: Request, importer: Importer, found: Found, named: Named, kept: Kept, spec: InputSpec, backbone: nn.Module
 ) -> Description:
     arch: Any = backbone.arch
-    origin = {**dict.fromkeys(_ORIGIN), "importer": importer.name, "data": request.data, "objective": named.layout.objective}
+    objective = request.objective or named.layout.objective
+    origin = {**dict.fromkeys(_ORIGIN), "importer": importer.name, "data": request.data, "objective": objective}
     given = request.weights is not None or found.rule == "dense"
     return Description(
         arch=arch,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.exchange.match import check_shape, without_kernel
+from common.exchange.match import Matched, Named, check_shape, without_kernel
 from common.tickets.errors import TicketError
 from common.tickets.mask import Mask
 from common.tickets.scope import DEFAULT_EXCLUDE, DEFAULT_INCLUDE, find_scope, prunable_weights
@@ -37,16 +37,13 @@ class Kept:
     left_out: tuple[str, ...] = ()
 
 
-def kept_by_masks(
-    masks: Mapping[str, Tensor], backbone: nn.Module, classifier: str | None, left_out: tuple[str, ...], what: str
-) -> Kept:
+def kept_by_masks(named: Named, backbone: nn.Module, matched: Matched | None, what: str) -> Kept:
     """Check masks that a file holds, and take them.
 
     Args:
-        masks: by canonical name, 0 or 1 everywhere.
+        named: the masks by canonical name, 0 or 1 everywhere.
         backbone: tells names and shapes.
-        classifier: the layer in the file that is the head; a mask of it is the head's.
-        left_out: names of masks of other parts.
+        matched: the weights, whose head a mask may be of; None without weights, where a classifier's mask is left out.
         what: the file's name, for messages.
 
     Raises:
@@ -54,35 +51,42 @@ def kept_by_masks(
             bias; or nothing is kept.
     """
     weights, own = prunable_weights(backbone), backbone.state_dict()
-    own_head = {f"{classifier}.weight": "weight", f"{classifier}.bias": "bias"}
+    heads = _head_names(named, backbone, matched)
     taken: dict[str, Tensor] = {}
     head: dict[str, Tensor] = {}
-    for name, mask in masks.items():
+    for name, mask in named.masks.items():
         kept = as_bool(name, mask, what)
         if name in weights:
             check_shape(name, tuple(kept.shape), tuple(own[name].shape), f"{what}: the mask of ")
             taken[name] = kept
-        elif name in own_head or name.startswith("head."):
-            head[own_head.get(name, name.removeprefix("head."))] = without_kernel(kept)
-        elif classifier is None and name not in own and _is_classifiers(kept, backbone):
-            left_out = (*left_out, name)  # of a head whose weights are not there
-        elif name in own and bool(kept.all()):
-            continue  # a bias or a norm that has a mask and keeps everything
-        else:
-            pruned = (
-                f"prunes {name!r}, which is no convolution or linear layer"
-                if name in own
-                else f"has a mask of {name!r}, which the backbone has not"
-            )
-            raise InputError(f"{what} {pruned}; a ticket holds masks of {', '.join(list(weights)[:2])} ...; see --arch")
+        elif name in heads:
+            head[heads[name]] = without_kernel(kept)
+        elif name not in own or not bool(kept.all()):  # a bias or a norm may have a mask that keeps everything
+            raise _no_weight(name, weights, name in own, what)
     if not taken:
-        raise InputError(f"{what}: none of its {len(masks)} masks is of a weight of the backbone; see --arch")
-    return _kept(taken, backbone, head, left_out, what)
+        raise InputError(f"{what}: none of its {len(named.masks)} masks is of a weight of the backbone; see --arch")
+    if matched is None:
+        return _kept(taken, backbone, {}, (*named.masks_left_out, *head), what)
+    for name, kept in head.items():
+        check_shape(f"head.{name}", tuple(kept.shape), tuple(matched.head[name].shape), f"{what}: the mask of ")
+    return _kept(taken, backbone, head, named.masks_left_out, what)
 
 
-def _is_classifiers(kept: Tensor, backbone: nn.Module) -> bool:
-    kept = without_kernel(kept)
-    return kept.ndim == 2 and kept.shape[1] == getattr(backbone, "num_features", None)
+def _head_names(named: Named, backbone: nn.Module, matched: Matched | None) -> dict[str, str]:
+    """Return the names that masks of a head have in the file, and those of the head's tensors."""
+    if matched is None:
+        own, width = backbone.state_dict(), getattr(backbone, "num_features", None)
+        others = {name: without_kernel(mask) for name, mask in named.masks.items() if name not in own}
+        return {name: name for name, mask in others.items() if mask.ndim == 2 and mask.shape[1] == width}
+    layer = "head" if matched.classifier is None else matched.classifier
+    return {f"{layer}.{name}": name for name in matched.head}
+
+
+def _no_weight(name: str, weights: Iterable[str], is_own: bool, what: str) -> InputError:
+    known = ", ".join(list(weights)[:2])
+    if is_own:
+        return InputError(f"{what} prunes {name!r}, which is no convolution or linear layer; a ticket holds masks of {known} ...")
+    return InputError(f"{what} has a mask of {name!r}, which the backbone has not; it has {known} ...; see --arch")
 
 
 def as_bool(name: str, mask: Tensor, what: str) -> Tensor:
@@ -211,7 +215,7 @@ def check_density(mask: Mask, expected: float | None, what: str) -> None:
     if not 0 < expected <= 1:
         raise InputError(f"--expect-density: got {expected}, expected a fraction of kept weights in (0, 1]")
     tolerance = min(TOLERANCE, expected / 10)
-    if abs(mask.density - expected) > tolerance:
+    if abs(mask.density - expected) > tolerance + 1e-9:
         raise InputError(
             f"{what} has density {mask.density:.4f} ({mask.kept:,} of {mask.size:,} weights kept, over {len(mask)} tensors), "
             f"expected {expected} within {tolerance:g}"

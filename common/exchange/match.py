@@ -16,6 +16,7 @@ from common.models.resnet_form import resnet_form
 from common.models.start import check_values
 
 COUNTER = "num_batches_tracked"
+_BESIDE = (COUNTER, "total_ops", "total_params")  # the last two are left in a network by thop, which counts its operations
 _HEAD = "head."
 
 
@@ -86,7 +87,8 @@ def match(parts: Parts, backbone: nn.Module, left_out: tuple[str, ...], what: st
     _check_names(own, parts, matched, backbone, what)
     layer, head, names = _head(parts, own, int(getattr(backbone, "num_features", 0)), what)
     left_over = sorted(set(parts.state) - set(own) - names)
-    left_over = [name for name in left_over if not name.endswith(COUNTER)]
+    beside = tuple(name for name in left_over if name.rpartition(".")[2] in _BESIDE)
+    left_over = [name for name in left_over if name not in beside]
     if left_over:
         raise InputError(
             f"{what} holds {left_over[0]!r} ({len(left_over)} such tensors), which is part of neither the backbone "
@@ -101,7 +103,7 @@ def match(parts: Parts, backbone: nn.Module, left_out: tuple[str, ...], what: st
         for name in own
     }
     head = {name: tensor.detach().to(torch.float32) for name, tensor in head.items()}
-    return Matched(state, head, layer, len(own) - len(matched), (*parts.left_out, *left_out))
+    return Matched(state, head, layer, len(own) - len(matched), (*parts.left_out, *left_out, *beside))
 
 
 def _check_names(own: Mapping[str, Tensor], parts: Parts, matched: list[str], backbone: nn.Module, what: str) -> None:

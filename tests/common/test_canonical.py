@@ -164,6 +164,7 @@ EVERYTHING_COUNTS = {
     ],
 }  # fmt: skip
 VALUES: dict[str, Any] = {
+    "evaluation.head": "ticket",  # auto stands for knn until an evaluation knows its ticket
     "data.name": "digits:1-2",
     "data.size": None,  # one size only, but for folders (see APART)
     "data.storage": None,  # the same

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from common.errors import InputError
+from common.models.layouts.detectors import DETECTRON2, TORCHVISION_DETECTION
 from common.models.layouts.layout import Layout
 from common.models.layouts.mobilenet_v1 import MOBILENET_V1
 from common.models.layouts.moco import MOCO
@@ -16,7 +17,20 @@ from common.models.layouts.rigl import RIGL
 from common.models.layouts.simclr_v2 import SIMCLR_V2
 
 LAYOUTS: dict[str, Layout] = {
-    layout.name: layout for layout in (MOCO, SIMCLR_V2, RIGL, MOBILENET_V1, OPEN_LTH, NESTED, NETWORK, PLAIN, SIMCLR_V1)
+    layout.name: layout
+    for layout in (
+        MOCO,
+        SIMCLR_V2,
+        DETECTRON2,
+        TORCHVISION_DETECTION,
+        RIGL,
+        MOBILENET_V1,
+        OPEN_LTH,
+        NESTED,
+        NETWORK,
+        PLAIN,
+        SIMCLR_V1,
+    )
 }
 
 
