@@ -24,6 +24,8 @@ class StartConfig:
         "weights",
         "moco",
         "simclr_v2",
+        "detectron2",
+        "torchvision_detection",
         "rigl",
         "mobilenet_v1",
         "open_lth",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from common.exchange.mask_rules import (
 from common.exchange.match import Matched, Named, canonical, match
 from common.exchange.source import read_source
 from common.models.backbones import rebuild_backbone
+from common.models.resnet_skeleton import resnet_skeleton
 from common.tickets.ticket import Description, save_ticket
 from common.tickets.weights_file import NetworkState
 
@@ -67,12 +69,51 @@ class Request:
     objective: str | None = None
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a file holds, matched to a backbone and checked.
+
+    Attributes:
+        importer: of its format.
+        found: what the importer made of it.
+        named: that, under canonical names.
+        input: what the weights expect.
+        backbone: that names and shapes were matched with.
+        matched: the weights; None where the file holds masks alone.
+        kept: the mask, and what belongs to it.
+    """
+
+    importer: Importer
+    found: Found
+    named: Named
+    input: InputSpec
+    backbone: nn.Module
+    matched: Matched | None
+    kept: Kept
+
+
 def import_ticket(request: Request) -> Report:
     """Import a file and write the ticket; return what was matched.
 
     Raises:
+        InputError: as `read_content`. Nothing is written.
+    """
+    content = read_content(request)
+    description = _description(request, content)
+    ticket = save_ticket(request.output, content.kept.mask, description, weights=_state(content.matched, content.kept))
+    return Report(ticket, content.importer.name, content.named.layout.name, content.matched, content.kept)
+
+
+def read_content(request: Request, backbone: nn.Module | None = None) -> Content:
+    """Read a file, match it and check it; write nothing.
+
+    Args:
+        request: what is to be imported.
+        backbone: what names and shapes must fit; None: the one that `request` names.
+
+    Raises:
         InputError: the file is absent, damaged, hostile or in no known format; it does not fit the backbone; mask and weights do
-            not belong together; nothing says what input the weights expect. Nothing is written.
+            not belong together; nothing says what input the weights expect.
     """
     what = str(request.file)
     source = read_source(request.file, request.weights, legacy_pickle=request.legacy_pickle)
@@ -81,23 +122,19 @@ def import_ticket(request: Request) -> Report:
     found = importer.read(source)
     named = canonical(found, what)
     spec = _input_of(request, importer, found, named)
-    backbone = rebuild_backbone(
-        {
-            "name": request.arch,
-            "stem": request.stem,
-            "in_chans": spec.channels,
-            "variant": importer.variant or named.layout.variant,
-        },
-        seed=0,
-        stream="import",
-        size=spec.size,
-    )
+    if backbone is None:
+        variant = importer.variant or named.layout.variant
+        backbone = _layers({"name": request.arch, "stem": request.stem, "in_chans": spec.channels, "variant": variant}, spec)
     matched = match(named.weights, backbone, found.left_out, what) if named.weights is not None else None
     kept = _kept(request, found, named, matched, backbone)
     check_density(kept.mask, request.expect_density, what)
-    description = _description(request, importer, found, named, kept, spec, backbone)
-    ticket = save_ticket(request.output, kept.mask, description, weights=_state(matched, kept))
-    return Report(ticket, importer.name, named.layout.name, matched, kept)
+    return Content(importer, found, named, spec, backbone, matched, kept)
+
+
+def _layers(arch: Mapping[str, Any], spec: InputSpec) -> nn.Module:
+    """Return a backbone to match names and shapes with; the usual ones without what building them takes."""
+    skeleton = resnet_skeleton(arch["name"], stem=arch["stem"], in_chans=arch["in_chans"]) if arch["variant"] is None else None
+    return skeleton or rebuild_backbone(arch, seed=0, stream="import", size=spec.size)
 
 
 def _check_options(request: Request, importer: Importer) -> None:
@@ -163,17 +200,19 @@ def _state(matched: Matched | None, kept: Kept) -> NetworkState | None:
     return NetworkState(matched.state, head)
 
 
-def _description(
-    request: Request, importer: Importer, found: Found, named: Named, kept: Kept, spec: InputSpec, backbone: nn.Module
-) -> Description:
-    arch: Any = backbone.arch
-    objective = request.objective or named.layout.objective
-    origin = {**dict.fromkeys(_ORIGIN), "importer": importer.name, "data": request.data, "objective": objective}
-    given = request.weights is not None or found.rule == "dense"
+def _description(request: Request, content: Content) -> Description:
+    arch: Any = content.backbone.arch
+    origin = {
+        **dict.fromkeys(_ORIGIN),
+        "importer": content.importer.name,
+        "data": request.data,
+        "objective": request.objective or content.named.layout.objective,
+    }
+    given = request.weights is not None or content.found.rule == "dense"
     return Description(
         arch=arch,
-        scope=kept.scope,
+        scope=content.kept.scope,
         origin=origin,
         rewind={"to": "pretrained" if given else "final", "at": None},
-        input=spec.to_json(),
+        input=content.input.to_json(),
     )

@@ -75,8 +75,9 @@ def kept_by_masks(named: Named, backbone: nn.Module, matched: Matched | None, wh
 def _head_names(named: Named, backbone: nn.Module, matched: Matched | None) -> dict[str, str]:
     """Return the names that masks of a head have in the file, and those of the head's tensors."""
     if matched is None:
-        own = backbone.state_dict()
-        return {name: name for name, mask in named.masks.items() if name not in own and _is_classifiers(mask, backbone)}
+        own, width = backbone.state_dict(), getattr(backbone, "num_features", None)
+        others = {name: without_kernel(mask) for name, mask in named.masks.items() if name not in own}
+        return {name: name for name, mask in others.items() if mask.ndim == 2 and mask.shape[1] == width}
     layer = "head" if matched.classifier is None else matched.classifier
     return {f"{layer}.{name}": name for name in matched.head}
 
@@ -86,11 +87,6 @@ def _no_weight(name: str, weights: Iterable[str], is_own: bool, what: str) -> In
     if is_own:
         return InputError(f"{what} prunes {name!r}, which is no convolution or linear layer; a ticket holds masks of {known} ...")
     return InputError(f"{what} has a mask of {name!r}, which the backbone has not; it has {known} ...; see --arch")
-
-
-def _is_classifiers(kept: Tensor, backbone: nn.Module) -> bool:
-    kept = without_kernel(kept)
-    return kept.ndim == 2 and kept.shape[1] == getattr(backbone, "num_features", None)
 
 
 def as_bool(name: str, mask: Tensor, what: str) -> Tensor:

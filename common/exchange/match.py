@@ -99,7 +99,9 @@ def match(parts: Parts, backbone: nn.Module, left_out: tuple[str, ...], what: st
     for name, tensor in head.items():
         check_values(_HEAD + name, tensor, torch.empty(0), what)
     state = {
-        name: parts.state[name].detach().to(own[name].dtype) if name in parts.state else torch.zeros_like(own[name])
+        name: parts.state[name].detach().to(own[name].dtype)
+        if name in parts.state
+        else torch.zeros(own[name].shape, dtype=own[name].dtype)
         for name in own
     }
     head = {name: tensor.detach().to(torch.float32) for name, tensor in head.items()}

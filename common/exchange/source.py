@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,10 +90,17 @@ def _usable(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def _torch_tree(path: Path) -> Any:
+    """Read a PyTorch file by torch; one that is no zip archive, and so has no checksums, by the restricted reader too.
+
+    That one refuses what torch lets pass: a name that comes twice, of which one tensor would be lost, and bytes that are left over.
+    """
     try:
-        return load_tree(path, str(path))
+        tree = load_tree(path, str(path))
     except UnsafePickleError as error:
         raise InputError(f"{error}; or give --legacy-pickle, which reads its tensors and runs nothing") from error
+    if not zipfile.is_zipfile(path):
+        read_restricted(path)
+    return tree
 
 
 def _safetensors_tree(path: Path) -> Mapping[str, Tensor]:

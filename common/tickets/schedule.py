@@ -1,4 +1,4 @@
-"""Schedule: how many weights are kept after each round."""
+"""Schedules: how many weights are kept after each round, and after each event of gradual pruning."""
 
 from __future__ import annotations
 
@@ -25,4 +25,35 @@ def kept_counts(size: int, rate: float, rounds: int) -> list[int]:
         counts.append(counts[-1] - round(rate * counts[-1]))
         if counts[-1] < 1:
             raise TicketError(f"round {round_} would keep none of {size} weights; use fewer rounds or a lower rate")
+    return counts
+
+
+def gradual_counts(size: int, first: float, last: float, *, start: int, end: int, every: int) -> dict[int, int]:
+    """Return the kept weights of a tensor after each event of automated gradual pruning (AGP).
+
+    With sparsity s = 1 - density: s(t) = s_last + (s_first - s_last) (1 - (t - start) / span)^3 (Zhu and Gupta 2017,
+    arXiv:1710.01878, eq. 1), and int(s n) weights are removed. As in Distiller, `end` is exclusive and the span reaches to the
+    last event, which so hits `last` exactly.
+
+    Args:
+        size: number of the tensor's weights, >= 1.
+        first: density at the first event, in (0, 1].
+        last: density at the last event, in (0, first).
+        start: the first event's time, such as an epoch, >= 0.
+        end: the time at which there are no events any more.
+        every: time between events, >= 1.
+
+    Raises:
+        TicketError: an argument out of its range, or fewer than two events.
+    """
+    span = (end - start - 1) // every * every if every >= 1 else 0
+    if size < 1 or start < 0 or span <= 0 or not 0 < last < first <= 1:
+        raise TicketError(
+            f"gradual pruning needs size >= 1, densities 0 < last < first <= 1 and two events or more from start to end; "
+            f"got {size}, {first} to {last}, {start} to {end} every {every}"
+        )
+    counts = {}
+    for time in range(start, start + span + 1, every):
+        sparsity = (1 - last) + (last - first) * (1 - (time - start) / span) ** 3
+        counts[time] = size - int(sparsity * size)
     return counts

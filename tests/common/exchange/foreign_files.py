@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from tests.common.exchange.foreign_networks import (
+    WIDTHS,
     MaskedConv,
     MaskedConv1d,
     OpenLthNet,
@@ -36,8 +37,8 @@ class Multiplied(nn.Module):
         return self.mask * weight
 
 
-def write_torch_prune(path: Path, **settings: Any) -> nn.Module:
-    model = randomised(SmallNet())
+def write_torch_prune(path: Path, *, widths: tuple[int, ...] = WIDTHS, **settings: Any) -> nn.Module:
+    model = randomised(SmallNet(widths=widths))
     for seed, (name, layer) in enumerate(_layers(model)):
         if name != "conv1":
             prune.custom_from_mask(layer, "weight", random_mask(layer.weight.shape, seed))
@@ -45,8 +46,8 @@ def write_torch_prune(path: Path, **settings: Any) -> nn.Module:
     return model
 
 
-def write_parametrize(path: Path, **settings: Any) -> nn.Module:
-    model = randomised(SmallNet())
+def write_parametrize(path: Path, *, widths: tuple[int, ...] = WIDTHS, **settings: Any) -> nn.Module:
+    model = randomised(SmallNet(widths=widths))
     for seed, (name, layer) in enumerate(_layers(model)):
         if name != "conv1":
             parametrize.register_parametrization(layer, "weight", Multiplied(random_mask(layer.weight.shape, seed)))
@@ -54,9 +55,9 @@ def write_parametrize(path: Path, **settings: Any) -> nn.Module:
     return model
 
 
-def write_wrapped(path: Path, **settings: Any) -> nn.Module:
+def write_wrapped(path: Path, *, widths: tuple[int, ...] = WIDTHS, **settings: Any) -> nn.Module:
     model = SmallNet(
-        lambda *args, **kwargs: WrappedLayer(nn.Conv2d(*args, **kwargs)), lambda *args: WrappedLayer(nn.Linear(*args))
+        lambda *args, **kwargs: WrappedLayer(nn.Conv2d(*args, **kwargs)), lambda *args: WrappedLayer(nn.Linear(*args)), widths
     )
     for seed, module in enumerate(m for m in randomised(model).modules() if isinstance(m, WrappedLayer)):
         module._weight_mask.copy_(random_mask(module._weight_mask.shape, seed))
@@ -72,8 +73,8 @@ def write_wrapped(path: Path, **settings: Any) -> nn.Module:
     return model
 
 
-def write_str(path: Path, **settings: Any) -> nn.Module:
-    model = randomised(SmallNet(ThresholdConv, PointConv))
+def write_str(path: Path, *, widths: tuple[int, ...] = WIDTHS, **settings: Any) -> nn.Module:
+    model = randomised(SmallNet(ThresholdConv, PointConv, widths))
     for module in model.modules():
         if isinstance(module, ThresholdConv):
             module.sparseThreshold.data.fill_(float(torch.logit(module.weight.detach().abs().quantile(0.7))))
@@ -81,8 +82,8 @@ def write_str(path: Path, **settings: Any) -> nn.Module:
     return model
 
 
-def write_turboprune(path: Path, **settings: Any) -> nn.Module:
-    model = randomised(SmallNet(MaskedConv, MaskedConv1d))
+def write_turboprune(path: Path, *, widths: tuple[int, ...] = WIDTHS, **settings: Any) -> nn.Module:
+    model = randomised(SmallNet(MaskedConv, MaskedConv1d, widths))
     for seed, module in enumerate(m for m in model.modules() if isinstance(m, (MaskedConv, MaskedConv1d))):
         module.mask.copy_(random_mask(module.mask.shape, seed))
     model = model.to(memory_format=torch.channels_last)
@@ -90,9 +91,9 @@ def write_turboprune(path: Path, **settings: Any) -> nn.Module:
     return model
 
 
-def write_open_lth(path: Path, *, trained: bool = True, **settings: Any) -> nn.Module:
+def write_open_lth(path: Path, *, trained: bool = True, widths: tuple[int, ...] = (16, 32, 64), **settings: Any) -> nn.Module:
     """Write `mask.pth`, and `model.pth` beside it; the network is the masked one."""
-    model = randomised(OpenLthNet())
+    model = randomised(OpenLthNet(widths))
     masks = {f"{name}.weight": random_mask(layer.weight.shape, seed) for seed, (name, layer) in enumerate(_layers(model))}
     torch.save({name: mask.int() for name, mask in masks.items()}, path, **settings)
     dense = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -85,17 +85,22 @@ class Block(nn.Module):
 class SmallNet(nn.Module):
     """The project's `resnet_digits` under torchvision's names, with layers of another system."""
 
-    def __init__(self, conv: Conv = nn.Conv2d, linear: Callable[[int, int], nn.Module] = nn.Linear, classes: int = 5) -> None:
+    def __init__(
+        self,
+        conv: Conv = nn.Conv2d,
+        linear: Callable[[int, int], nn.Module] = nn.Linear,
+        widths: tuple[int, ...] = WIDTHS,
+    ) -> None:
         super().__init__()
-        self.conv1, self.bn1 = conv(3, WIDTHS[0], 3, 1, 1, bias=False), nn.BatchNorm2d(WIDTHS[0])
-        for stage, width in enumerate(WIDTHS):
-            block = Block(conv, WIDTHS[max(stage - 1, 0)], width, 1 if stage == 0 else 2, "downsample")
+        self.conv1, self.bn1, self.stages = conv(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), len(widths)
+        for stage, width in enumerate(widths):
+            block = Block(conv, widths[max(stage - 1, 0)], width, 1 if stage == 0 else 2, "downsample")
             self.add_module(f"layer{stage + 1}", nn.Sequential(block))
-        self.fc = linear(WIDTHS[-1], classes)
+        self.fc = linear(widths[-1], 5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(x)))
-        for stage in range(len(WIDTHS)):
+        for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return self.fc(x.mean((2, 3)))
 
@@ -114,15 +119,15 @@ class PointConv(nn.Module):
 class OpenLthNet(nn.Module):
     """open_lth's CIFAR ResNet-20: a row of blocks."""
 
-    def __init__(self, classes: int = 5) -> None:
+    def __init__(self, stages: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
-        self.conv, self.bn = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        widths = [16] * 3 + [32] * 3 + [64] * 3
-        before = [16, *widths[:-1]]
+        self.conv, self.bn = nn.Conv2d(3, stages[0], 3, 1, 1, bias=False), nn.BatchNorm2d(stages[0])
+        widths = [width for width in stages for _ in range(3)]
+        before = [stages[0], *widths[:-1]]
         self.blocks = nn.Sequential(
             *(Block(nn.Conv2d, a, b, 1 if a == b else 2, "shortcut") for a, b in zip(before, widths, strict=True))
         )
-        self.fc = nn.Linear(64, classes)
+        self.fc = nn.Linear(stages[-1], 5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(functional.relu(self.bn(self.conv(x))))

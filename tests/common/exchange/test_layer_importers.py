@@ -181,7 +181,9 @@ def test_mobilenet_v1(kind: str, tmp_path: Path) -> None:
     else:
         model = MobileNet(ThresholdConv, head=PointConv)
         for threshold in (m for m in model.modules() if isinstance(m, ThresholdConv)):
-            threshold.sparseThreshold.data.fill_(float(torch.logit(threshold.weight.abs().flatten()[:9999].quantile(0.5))))
+            threshold.sparseThreshold.data.fill_(
+                float(torch.logit(threshold.weight.detach().abs().flatten()[:9999].quantile(0.5)))
+            )
     randomised(model)
     torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in model.state_dict().items()}}, tmp_path / "m.pth")
     ticket = imported(tmp_path / "m.pth", "mobilenetv1_100", input=None)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.utils import prune
 
 from common.tickets.errors import TicketError
-from common.tickets.schedule import kept_counts
+from common.tickets.schedule import gradual_counts, kept_counts
 
 
 @given(st.integers(10, 3000), st.floats(0.01, 0.6))
@@ -71,3 +71,31 @@ def test_arguments_out_of_range(size: int, rate: float, rounds: int) -> None:
 def test_a_round_that_keeps_nothing_is_named() -> None:
     with pytest.raises(TicketError, match="round 2 would keep none of 4"):
         kept_counts(4, 0.7, 5)
+
+
+def test_gradual_pruning_by_hand() -> None:
+    """Distiller's example: sparsity .01 to .85 over epochs 0 to 44."""
+    counts = gradual_counts(1_000_000, 0.99, 0.15, start=0, end=45, every=1)
+    assert list(counts) == list(range(45))
+    by_hand = {0: 0.01, 5: 0.265, 10: 0.462, 15: 0.609, 22: 0.745, 30: 0.823, 44: 0.85}
+    assert {time: round(1 - counts[time] / 1_000_000, 3) for time in by_hand} == by_hand
+    assert counts[44] == 150_000
+    assert all(counts[time] >= counts[time + 1] for time in range(44))
+    assert list(gradual_counts(10, 0.99, 0.15, start=2, end=45, every=3)) == list(range(2, 45, 3))
+    assert gradual_counts(3, 1.0, 0.5, start=0, end=2, every=1) == {0: 3, 1: 2}  # int(1.5) are removed
+
+
+@pytest.mark.parametrize(
+    ("size", "first", "last", "end", "every"),
+    [
+        (0, 0.9, 0.1, 9, 1),
+        (5, 0.1, 0.9, 9, 1),
+        (5, 1.1, 0.9, 9, 1),
+        (5, 0.9, 0.0, 9, 1),
+        (5, 0.9, 0.1, 1, 1),
+        (5, 0.9, 0.1, 9, 0),
+    ],
+)
+def test_gradual_pruning_refuses(size: int, first: float, last: float, end: int, every: int) -> None:
+    with pytest.raises(TicketError, match="gradual pruning needs"):
+        gradual_counts(size, first, last, start=0, end=end, every=every)
