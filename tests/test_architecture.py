@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("SimCLR", "MoCo", "Supervised", "Downstream")
-SOURCES = sorted(path for top in (*FOLDERS, "common", "benchmarks") for path in (ROOT / top).rglob("*.py"))
+SOURCES = sorted(path for top in (*FOLDERS, "common", "benchmarks", "examples") for path in (ROOT / top).rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
