@@ -46,7 +46,10 @@ def forecast(plan: Plan, known: Mapping[str, Estimate], workers: int) -> Forecas
         known: `estimates(plan)`.
         workers: processes of one thread, >= 1.
     """
-    left = [job for job in plan.jobs if not is_done(job)]
+    first: dict[Path, Job] = {}  # a run that several entries ask for is made once
+    for job in plan.jobs:
+        first.setdefault(job.run, job)
+    left = [job for job in first.values() if not is_done(job)]
     seconds = [known[job.entry].seconds for job in left]
     sizes = [known[job.entry].bytes for job in left]
     core = None if None in seconds else math.fsum(second for second in seconds if second is not None)
@@ -68,18 +71,27 @@ def chains(jobs: Iterable[Job], seconds: Mapping[str, float]) -> dict[str, float
 
 def wall_time(jobs: Iterable[Job], seconds: Mapping[str, float], workers: int) -> float:
     """Return the seconds on the clock when workers always take the ready job with the longest chain."""
-    waiting = list(jobs)
-    order = chains(waiting, seconds)
-    absent = {job.id for job in waiting}
+    listed = list(jobs)
+    order = chains(listed, seconds)
+    place = {job.id: number for number, job in enumerate(listed)}
+    blocking = {job.id: {need for need in job.needs if need in place} for job in listed}
+    blocked: dict[str, list[str]] = {}
+    for job_id, needs in blocking.items():
+        for need in needs:
+            blocked.setdefault(need, []).append(job_id)
+    ready = [(-order[job_id], place[job_id], job_id) for job_id, needs in blocking.items() if not needs]
+    heapq.heapify(ready)
     running: list[tuple[float, str]] = []
     clock = 0.0
-    while waiting or running:
-        ready = sorted((job for job in waiting if not absent.intersection(job.needs)), key=lambda job: -order[job.id])
-        for job in ready[: workers - len(running)]:
-            waiting.remove(job)
-            heapq.heappush(running, (clock + seconds[job.id], job.id))
+    while ready or running:
+        while ready and len(running) < workers:
+            job_id = heapq.heappop(ready)[2]
+            heapq.heappush(running, (clock + seconds[job_id], job_id))
         clock, ended = heapq.heappop(running)
-        absent.discard(ended)
+        for job_id in blocked.get(ended, []):
+            blocking[job_id].discard(ended)
+            if not blocking[job_id]:
+                heapq.heappush(ready, (-order[job_id], place[job_id], job_id))
     return clock
 
 

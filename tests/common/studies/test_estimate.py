@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from common.studies.estimate import chains, estimates, forecast, run_seconds, wall_time
@@ -67,3 +69,43 @@ def test_runs_of_the_same_recipe_with_other_settings_are_a_guess(written, toys):
 def test_a_finished_search_took_all_its_rounds(written):
     assert run_seconds(written.of("find")[0].run) == 4.5
     assert run_seconds(written.of("pixels")[0].run) == 1.5
+
+
+def test_the_time_on_the_clock_is_that_of_a_plain_simulation():
+    """Against the same rule, spelled out naively: at every moment the ready job with the longest chain is begun."""
+
+    def naive(jobs, seconds, workers):
+        longest = {
+            job.id: seconds[job.id]
+            + max((longest_from(other, jobs, seconds) for other in jobs if job.id in other.needs), default=0)
+            for job in jobs
+        }
+        waiting, running, clock = list(jobs), {}, 0.0
+        while waiting or running:
+            unfinished = {job.id for job in waiting} | set(running)
+            ready = [job for job in waiting if not unfinished & set(job.needs)]
+            for job in sorted(ready, key=lambda job: -longest[job.id])[: workers - len(running)]:
+                waiting.remove(job)
+                running[job.id] = clock + seconds[job.id]
+            clock = min(running.values())
+            running.pop(min(running, key=lambda name: (running[name], name)))
+        return clock
+
+    def longest_from(job, jobs, seconds):
+        return seconds[job.id] + max((longest_from(other, jobs, seconds) for other in jobs if job.id in other.needs), default=0)
+
+    for seed in range(20):
+        draw = random.Random(seed)
+        names = [f"job{number}" for number in range(12)]
+        jobs = [_job(name, draw.sample(names[:number], min(number, draw.randrange(3)))) for number, name in enumerate(names)]
+        seconds = {name: float(draw.randrange(1, 9)) for name in names}
+        for workers in (1, 2, 3):
+            assert wall_time(jobs, seconds, workers) == naive(jobs, seconds, workers)
+        assert wall_time(jobs, seconds, 1) == sum(seconds.values())
+
+
+def test_a_run_that_two_entries_ask_for_is_counted_once(toys):
+    arms = {"folder": "ToyTask", "recipe": "toy", "from": "find", "arms": {"ticket": [1], "dense": [0]}}
+    expected = {"find": {"seconds": 8}, "one": {"seconds": 1}, "two": {"seconds": 1}}
+    plan = toys.plan(transfers={"one": arms, "two": arms}, floors=None, expected=expected)
+    assert forecast(plan, estimates(plan), 1).core_seconds == 3 * (8 + 1 + 1)
