@@ -24,7 +24,8 @@ def test_the_hash_is_sha256_of_version_folder_and_what_the_run_is() -> None:
     left_out = {"seed", "log"}
     inner = {("data", "root"), ("data", "download"), ("train", "device"), ("train", "threads"), ("train", "checkpoint_every")}
     inner |= {("train", "log_every")}
-    inner |= {("data", "workers"), ("data", "decode"), ("prune", "on_alarm")}
+    inner |= {("data", "workers"), ("data", "decode"), ("data", "cache"), ("data", "skip_unreadable"), ("prune", "on_alarm")}
+    inner |= {("data", name) for name in ("source", "target", "crop", "interpolation", "validation")}  # at what they stand for
     # SGD with a cosine on plain digits: nothing reads these
     inner |= {("optim", name) for name in ("betas", "eps", "trust_coefficient", "milestones", "gamma")}
     inner |= {("augment", "blur_sigma"), ("augment", "blur_kernel")}

@@ -35,7 +35,7 @@ def check_archive(path: Path, what: str) -> None:
             if len({entry.filename for entry in entries}) != len(entries):
                 raise InputError(f"{what} is a zip archive with two entries of one name")
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{what} is a damaged zip archive ({' '.join(str(error).split())[:100]})") from error
@@ -56,13 +56,15 @@ def span_of(size: Sequence[int], stride: Sequence[int]) -> int | None:
 def check_memory(content: Any, what: str) -> None:
     """Check every tensor of what was loaded: no two elements in one place, booleans that are 0 or 1.
 
+    A constant, all of whose elements are one (as `expand` makes of a scalar), passes.
+
     Raises:
         InputError: a tensor repeats its elements, so that few bytes claim to be many, or holds bytes that are no booleans.
     """
     for tensor in _tensors(content, _DEPTH):
         if tensor.layout != torch.strided or tensor.is_quantized:
             continue
-        if span_of(tensor.shape, tensor.stride()) is None:
+        if any(tensor.stride()) and span_of(tensor.shape, tensor.stride()) is None:
             raise InputError(
                 f"{what} holds a tensor of shape {tuple(tensor.shape)[:6]} and strides {tensor.stride()[:6]}, whose elements "
                 f"share memory; the file is damaged, or save a clone of it"
