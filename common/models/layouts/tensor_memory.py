@@ -38,7 +38,8 @@ def check_archive(path: Path, what: str) -> None:
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{what} is a damaged zip archive ({' '.join(str(error).split())[:100]})") from error
+        why = " ".join(str(error).split())[:100]
+        raise InputError(f"{what} is truncated, or no PyTorch checkpoint (its zip archive is damaged: {why})") from error
     if damaged is not None:
         raise InputError(f"{what} is damaged: the checksum of its entry {damaged!r} is wrong")
 
