@@ -22,7 +22,7 @@ from common.timing import interleaved
 _TOLERANCE = 1e-3  # of float32 over a deep network; `compact` has compared in float64
 _STAY = {
     "constant": "stay: a constant that does not fold",
-    "tied": "stay idle: the other side of a sum is needed",
+    "tied": "stay idle: the other side of a sum, or others of their group, are needed",
     "only": "stay: a layer's last one",
 }
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.errors import InputError
@@ -191,6 +192,7 @@ def _run(model: nn.Module, kinds: Mapping[str, str], inputs: Sequence[Any]) -> t
             handle = module.register_forward_hook(count(name, axis))
             stack.callback(handle.remove)
         stack.enter_context(evaluating(model))
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # torch's counter does not know the CPU's fused attention
         stack.enter_context(counter)
         try:
             model(*inputs)

@@ -40,8 +40,9 @@ def test_dense_macs_are_those_that_torch_counts(name: str, size: int) -> None:
 def test_attention_is_counted_beside_the_layers() -> None:
     model = build_backbone("vit_tiny_patch16_224", size=32, patch=8, seed=0)
     found = cost(model, None, 32)
-    assert found.macs == counted(model, torch.zeros(1, 3, 32, 32))
+    layers = counted(model, torch.zeros(1, 3, 32, 32))  # torch's counter does not see the CPU's fused attention
     tokens, heads, width, blocks = 17, 3, 64, 12  # 16 patches and the class token
+    assert found.macs - found.other_macs == layers
     assert found.other_macs == blocks * 2 * heads * tokens * tokens * width
 
 
@@ -126,7 +127,7 @@ def test_a_layer_that_runs_twice_counts_twice_and_one_that_does_not_run_counts_n
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_dead_parts_by_naive_loops(groups: int) -> None:
     model = Watched(nn.Conv2d(8, 12, 3, groups=groups))
-    mask = draw_mask(model, 0.08, ("layer.weight",))
+    mask = draw_mask(model, 0.03, ("layer.weight",))
     kept = mask["layer.weight"]
     (layer,) = cost(model, mask, 8).layers
     outer, inner = 12 // groups, 8 // groups

@@ -131,7 +131,7 @@ def test_bad_input(make_ticket: Callable[..., Ticket], tmp_path: Path, capsys: p
         (["compact", path], "required"),
         (["compact", str(unsized.path), "-o", new], "give --size"),
         (["compact", str(bare.path), "-o", new], "mask without weights"),
-        (["compact", path, "-o", new, "--weights", "trained"], "trained"),
+        (["compact", path, "-o", new, "--weights", "trained"], "scores.safetensors"),
         (["compact", path, "-o", new, "--repeats", "-1"], "repeats"),
         (["compact", path, "-o", new, "--batch", "0"], "batch"),
         (["compact", path, "-o", new, "--to", "1:4"], "invalid choice"),
