@@ -92,7 +92,7 @@ def _usable(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 def _torch_tree(path: Path) -> Any:
     """Read a PyTorch file by torch; one that is no zip archive, and so has no checksums, by the restricted reader too.
 
-    That one refuses what torch lets pass: a name that comes twice, of which one tensor would be lost, and bytes that are left over.
+    That one refuses what torch lets pass: a name that comes twice, of which one tensor would be lost, and bytes left over.
     """
     try:
         tree = load_tree(path, str(path))
