@@ -35,10 +35,10 @@ def add_parser(commands: Any) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Import, and print what was matched."""
-    from common.exchange.import_ticket import Request, import_ticket
-
     if Path(words.output).exists():
         raise InputError(f"{words.output} exists; choose another file")
+    from common.exchange.import_ticket import Request, import_ticket
+
     request = Request(
         Path(words.file),
         words.arch,

@@ -54,6 +54,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     "a mask of any size": (lambda s: changed(s, f"{NAME}_mask", lambda t: t[0, 0, 0, :1].expand(2**40)), "(1099511627776, cpu)"),
     "nothing kept": (lambda s: changed(s, f"{NAME}_mask", torch.zeros_like), "keeps no weight at all"),
     "NaN in a weight": (lambda s: changed(s, f"{NAME}_orig", _set(float("nan"))), "values that are not finite"),
+    "more than float32 holds": (lambda s: changed(s, f"{NAME}_orig", lambda t: t.double() * 1e300), "values that are not finite"),
     "infinity in the head": (lambda s: changed(s, "fc.weight", _set(float("inf"))), "'head.weight' holds values that are"),
     "a weight of another shape": (lambda s: changed(s, "conv1.weight", lambda t: t[:, :1]), "has shape (16, 1, 3, 3)"),
     "integers for weights": (lambda s: changed(s, "conv1.weight", lambda t: t.long()), "is of torch.int64"),
