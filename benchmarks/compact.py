@@ -1,9 +1,9 @@
 """What compaction makes of a network at 98% sparsity: `python -m benchmarks.compact`.
 
-The dense network, and the networks of tickets of density .02 compacted by `common.exchange`, in turn: forward passes (eval mode).
-ResNet-18 with a 3x3 stem at 32 px, batch 16; on a GPU, where there is one, ResNet-50 at 224 px, batch 256. Convolutions are
-fresh; norms have weights and biases of all sizes, as training leaves them, and statistics of random images under the mask.
-Three tickets:
+The dense network, and the networks of tickets of density .02 compacted by `common.exchange`, in turn: forward passes in eval
+mode. ResNet-18 with a 3x3 stem at 32 px, batch 16; on a GPU, where there is one, ResNet-50 at 224 px, batch 256. Convolutions are
+fresh; norms have weights and biases of all sizes, as training leaves them, and the statistics that random images give under the
+mask. Three tickets:
 
 - global: largest magnitudes over the whole scope;
 - layerwise: largest magnitudes of every layer (of fresh weights, these two empty almost no channel);

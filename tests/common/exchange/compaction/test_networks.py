@@ -72,7 +72,7 @@ def test_small_resnets_under_any_mask(
     _same(network, done.network, 8)
 
 
-@pytest.mark.parametrize(("name", "side"), [("resnet20_a", 16), ("resnet18", 32), ("mobilenetv1_100", 32)])
+@pytest.mark.parametrize(("name", "side"), [("resnet20_a", 16), ("resnet18", 16), ("mobilenetv1_100", 32)])
 def test_backbones(killed: Callable[..., nn.Module], name: str, side: int) -> None:
     backbone = build_backbone(name, seed=0)
     network = killed(Network(backbone, linear_head(int(backbone.num_features), 5, seed=0)), 0.8, 0.8, 0.7)
