@@ -54,7 +54,6 @@ class Opened:
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, words: tuple[Any, ...]) -> None:
-        # numpy opens a file twice: once by name, once more by its descriptor's name.
         if self.counts and event == "open" and str(words[0]).endswith(".jpg"):
             self.names.append(str(words[0]))
 
@@ -64,7 +63,7 @@ class Opened:
         self.counts = True
         action()
         self.counts = False
-        return len(self.names) // 2
+        return len(self.names)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

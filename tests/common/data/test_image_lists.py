@@ -94,7 +94,7 @@ BAD = [
     (append("train.txt", "x.png 1\n"), r"1 of 31 images are not there, the first x.png"),
     (append("train.txt", "train0 .png 1\n"), r"train0 .png is listed twice, in train.txt and in train.txt"),
     (append("test.txt", "train0 .png 0\n"), r"train0 .png is listed twice, in train.txt and in test.txt"),
-    (append("test.txt", "val0 .png 3\n"), r"class 2 \(2\) has no image in train.txt"),
+    (append("test.txt", "x.png 3\n"), r"class 2 \(2\) has no image in train.txt"),
     (lambda root: (root / "classes.txt").write_text("a\nb\nc\n"), r"class 2 \(c\) has no image in train.txt"),
     (lambda root: (root / "classes.txt").write_text("a\n"), r"has the label 1, and the 1 classes are 0-0"),
     (lambda root: (root / "classes.txt").write_text("a\na\n"), r"classes.txt names a class twice"),
