@@ -137,6 +137,8 @@ def _own_run(run: RecordedRun, state: NetworkState, config: DownstreamConfig, da
     network = Network(backbone, fresh_head(backbone, dataset, config.seed.task))
     restore_(network, state.joined())
     network.to(device)
+    if config.train.channels_last and run.result["protocol"] in ("full", "imp"):  # as it was trained and measured
+        network.to(memory_format=torch.channels_last)
     metrics = {f"{split}/{name}": value for name, value in classify(network, dataset.split(split), dataset, device).items()}
     kept: dict[str, Any] = {
         key: run.result[key] for key in ("protocol", "density", "control", "ticket", "mask_digest", "source", "flags")

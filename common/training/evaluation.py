@@ -159,6 +159,8 @@ def evaluate_subject(invocation: Invocation, subject: Subject, task: Task, setti
         given=replace(config.start, weights=None),
         accept_mismatch=config.data.accept_input_mismatch,
     )
+    if config.train.channels_last:  # convolutions round otherwise in another layout
+        task.backbone.to(memory_format=torch.channels_last)
     load_head_(task, subject, start.ticket, setting.dataset.name)
     measured = task.evaluate("validation")
     told = () if subject.run is not None else start.flags  # a run and its own images are no source and target
