@@ -2,7 +2,8 @@
 
 A channel *varies* or is constant; it is *needed* where something that reaches the output reads its true value and cannot fold it;
 it is *present* if it, or a channel that it is tied to, is needed. Constants do not depend on needs, and needs depend on
-constants and on needs further on only, so one pass each way is the fixpoint.
+constants and on needs further on only, so one pass each way is the fixpoint (a convolution of which one group is left could, as
+one without groups, lose more; it is left as it is).
 
 Legend: C channels of a tensor, M all channels of all tensors.
 """
