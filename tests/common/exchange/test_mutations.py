@@ -3,8 +3,9 @@
 Bytes. A zip archive (torch's, numpy's) has a checksum over every content, so any change of bytes either is refused or changes
 nothing at all: mask, weights and head are compared bit for bit. torch's older stream has none. There a change before the storages
 (names, sizes, strides, keys) is refused or changes nothing. A change inside the storages may give other legal numbers, which
-nobody can tell; then names and shapes stay, and the mask is still the old one for formats whose weights are 0 where the mask is
-(`wrapped`, `distiller`), and what the zeros in the file now say for `zeros`.
+nobody can tell; then names and shapes stay. For formats whose weights are 0 where the mask is (`wrapped`, `distiller`) the mask still
+prunes no weight that is not 0, so the network stays what its weights are, and one changed byte leaves the mask as it was; for `zeros`
+it is what the zeros in the file now say.
 
 Contents. A change that a writer could have made (a tensor dropped, renamed, of another type, shape or value, or none at all) is
 refused, or every mask that is left is the old one.
@@ -32,7 +33,7 @@ from common.models.resnet import SmallResNet
 from tests.common.exchange import foreign_files
 from tests.common.exchange.foreign_networks import SmallNet, random_mask, randomised
 
-WIDTHS = (3, 4, 5, 6)
+WIDTHS = (2, 4, 5, 6)  # no layer whose weight keeps its shape when it is transposed
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ CASES = {
     "str-threshold": Case(_small(foreign_files.write_str)),
     "rigl": Case(lambda path: foreign_files.write_rigl(path, depths=(1, 1, 1, 1), width=2), _rigls_backbone, name="rigl.npz"),
     "open_lth": Case(
-        lambda path, **settings: foreign_files.write_open_lth(path, widths=(2, 3, 4), **settings),
-        lambda: SmallResNet((2, 3, 4), 3, 3, "B"),
+        lambda path, **settings: foreign_files.write_open_lth(path, widths=(2, 4, 5), **settings),
+        lambda: SmallResNet((2, 4, 5), 3, 3, "B"),
         (("weights", "model.pth"),),
         "mask.pth",
     ),
@@ -226,12 +227,16 @@ def _stream_mutations(case: Case, folder: Path, count: int, **more: Any) -> int:
         first = next((place for place, (a, b) in enumerate(zip(whole, changed)) if a != b), min(len(whole), len(changed)))
         if first < start:
             assert _bits(found) == bits, number
-        elif found.found.rule == "zeros":
-            assert found.matched is not None
-            assert all(torch.equal(mask, found.matched.state[name] != 0) for name, mask in found.kept.mask.items()), number
-            assert found.kept.mask.shapes == expected.kept.mask.shapes, number
+            continue
+        assert found.kept.mask.shapes == expected.kept.mask.shapes, number
+        assert found.matched is not None
+        alive = {name: found.matched.state[name] != 0 for name in found.kept.mask}
+        if found.found.rule == "zeros":
+            assert all(torch.equal(mask, alive[name]) for name, mask in found.kept.mask.items()), number
         else:
-            assert found.kept.mask == expected.kept.mask, number
+            assert not any(bool((alive[name] & ~mask).any()) for name, mask in found.kept.mask.items()), number
+            if len(changed) == len(whole) and sum(a != b for a, b in zip(whole[start:], changed[start:])) == 1:
+                assert found.kept.mask == expected.kept.mask, number
     return refused
 
 
@@ -295,7 +300,7 @@ def _content_mutations(case: Case, folder: Path, count: int) -> int:
         if found is None:
             refused += 1
             continue
-        if found.found.rule == "zeros":  # the weights are the mask
+        if found.found.rule == "zeros" or found.importer.name == "str-threshold":  # the weights are the mask
             assert found.matched is not None
             assert all(torch.equal(mask, found.matched.state[name] != 0) for name, mask in found.kept.mask.items()), number
         elif found.found.rule == "masks":
