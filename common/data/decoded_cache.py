@@ -83,8 +83,8 @@ class SplitCache:
         unreadable = np.flatnonzero(rows).tolist()
         if unreadable and not self.skip_unreadable:
             raise InputError(
-                f"cannot read the image {self.files.path(unreadable[0])} ({self.file} says so, of {len(unreadable)} images); mend "
-                f"the images and delete that file, or leave such images out with data.skip_unreadable true"
+                f"cannot read the image {self.files.path(unreadable[0])} ({self.file} says so, of {len(unreadable)} images); "
+                f"mend the images and delete that file, or leave such images out with data.skip_unreadable true"
             )
         return torch.from_numpy(pixels), unreadable
 
@@ -119,8 +119,8 @@ class SplitCache:
             found = shapes if key == "shapes" else facts.get(key)
             if found != value:
                 raise InputError(
-                    f"data.cache: {self.file} was made of other images than are there now: its {key} is {found}, theirs is {value}; "
-                    f"delete it, or {_MEND}"
+                    f"data.cache: {self.file} was made of other images than are there now: its {key} is {found}, theirs is "
+                    f"{value}; delete it, or {_MEND}"
                 )
         return 8 + length
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from common.data.entries import Request
 from common.data.datasets import Dataset, Images, content_fingerprint, renumbered
+from common.data.entries import Request
 from common.data.splits import canonical_name, parse_name, split_hash, stratified_split
 from common.randomness import generator
 

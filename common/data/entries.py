@@ -130,18 +130,14 @@ class Entry:
         name = request.name
         if self.input.size is not None:
             if request.size not in (None, self.input.size) and not self.needs_root:
-                raise InputError(
-                    f"data.size: {name} has images of {self.input.size} px, got {request.size}; leave data.size out"
-                )
+                raise InputError(f"data.size: {name} has images of {self.input.size} px, got {request.size}; leave data.size out")
             given = {"storage": request.storage == "files" and "files", "cache": request.cache}
             given["skip_unreadable"] = request.skip_unreadable and "true"
             for option, value in given.items():
                 if value:
                     raise InputError(f"data.{option}: {name} is kept in memory, got {value}; leave data.{option} out")
         if request.validation == "tenth" and self.validates == "fixed":
-            raise InputError(
-                f"data.validation: {name} is split in one way ({self.splits}), got tenth; leave data.validation out"
-            )
+            raise InputError(f"data.validation: {name} is split in one way ({self.splits}), got tenth; leave data.validation out")
         if request.domains is not None and name.partition(":")[0] != "domains":
             raise InputError(f"data.source and data.target: {name} has no domains; leave them out, or set data.name domains")
         if request.download and self.needs_root and not self.can_be_fetched:

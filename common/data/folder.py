@@ -62,7 +62,8 @@ def _parts_of(request: Request, folder: Path, prefix: str = "") -> _Parts:
     test = "test" if (folder / prefix / "test").is_dir() else val
     if not (folder / prefix / "train").is_dir() or test is None:
         raise InputError(
-            f"data.root {folder}: expected the folders {prefix}train, and {prefix}test or {prefix}val, each with one folder per class"
+            f"data.root {folder}: expected the folders {prefix}train, and {prefix}test or {prefix}val, "
+            f"each with one folder per class"
         )
     return _Parts(f"{prefix}train", None if val == test else f"{prefix}{val}" if val else None, f"{prefix}{test}")
 
@@ -96,7 +97,7 @@ def _pair(request: Request) -> tuple[str, str]:
 def _listed_domains(request: Request) -> tuple[Listing, _Parts]:
     folder, (source, target) = request.folder(), _pair(request)
     for option, name in (("data.source", source), ("data.target", target)):
-        if not name or Path(name).name != name or not (folder / name).is_dir():
+        if not name or name[0] == "." or Path(name).name != name or not (folder / name).is_dir():
             there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."))
             raise InputError(f"{option}: {folder} has no domain {name!r}, expected one of its folders: {there or 'it has none'}")
     of_source, of_target = (_parts_of_domain(request, folder, name) for name in (source, target))

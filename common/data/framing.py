@@ -19,7 +19,10 @@ def resize(pixels: torch.Tensor, height: int, width: int, interpolation: Interpo
 
 
 def resize_in_float(pixels: torch.Tensor, height: int, width: int, interpolation: Interpolation) -> torch.Tensor:
-    """Return what `resize` does within a gray level, for devices that interpolate no integers."""
+    """Return what `resize` does, for devices that interpolate no integers.
+
+    Within a gray level of it, but where bicubic overshoots black or white: integers are clipped between the two axes as well.
+    """
     return _interpolate(pixels.float(), height, width, interpolation).round_().clamp_(0, 255).to(torch.uint8)
 
 

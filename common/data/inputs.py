@@ -22,7 +22,7 @@ NORMALISATIONS = {
 }
 """Mean and standard deviation, per channel, that published weights and protocols expect of pixels in [0, 1].
 
-The last is over all pixels of CIFAR-100 (the sparse-transfer study); the deviations of the catalogue are means of each image's own.
+The last is over all pixels of CIFAR-100 (the sparse-transfer study); the catalogue's deviations are means of each image's own.
 """
 
 _COMPARED = ("channels", "range", "mean", "std")

@@ -157,7 +157,7 @@ def _caltech(root: Path, published: _Set) -> _Found:
 
 
 def _pets(root: Path, published: _Set) -> _Found:
-    """Read lines `NAME_NUMBER CLASS SPECIES BREED`, classes from 1; a class has the name of its images, as torchvision writes it."""
+    """Read lines `NAME_NUMBER CLASS SPECIES BREED`, classes from 1; a class is named as its images, spelt as by torchvision."""
     folder, names = root / "oxford-iiit-pet", dict[int, str]()
     found: _Parts = {}
     for part, file in (("train", "trainval.txt"), ("test", "test.txt")):

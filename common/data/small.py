@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from common.data.entries import Request
 from common.data.datasets import Dataset, Images, content_fingerprint, renumbered
+from common.data.entries import Request
 from common.data.splits import base_name, canonical_name, parse_name, split_hash, stratified_split
 from common.errors import InputError
 
@@ -135,8 +135,8 @@ def _read(request: Request, small: _SmallSet, folder: Path, words: Mapping[str, 
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise InputError(f"{request.name} cannot be read from or fetched into data.root {request.root}: {reason}") from error
         raise InputError(
-            f"data.root {request.root} does not hold {request.name} intact; expected {request.layout}; give the one that does, or "
-            f"--data.download true"
+            f"data.root {request.root} does not hold {request.name} intact; expected {request.layout}; give the one that does, "
+            f"or --data.download true"
         ) from error
     return data
 

@@ -109,8 +109,8 @@ def check_images(run: RecordedRun, data: Mapping[str, Any]) -> None:
         was = made.get(key) if isinstance(made, dict) else None
         if was != data.get(key):
             raise InputError(
-                f"--evaluate: {run.path} was made from other images of {data['name']} (their {key} is {was}, here {data.get(key)}); "
-                f"name the folder of its own with --data.root"
+                f"--evaluate: {run.path} was made from other images of {data['name']} (their {key} is {was}, here "
+                f"{data.get(key)}); name the folder of its own with --data.root"
             )
 
 

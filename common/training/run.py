@@ -13,7 +13,6 @@ import torch
 
 from common.cli import Invocation
 from common.config import as_tree
-from common.errors import InputError
 from common.files import read_json, write_json
 from common.identity import invocation_status, run_directory
 from common.locks import locked

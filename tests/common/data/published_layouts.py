@@ -118,7 +118,9 @@ def dtd(root: Path) -> Parts:
         rows = [f"{one}/{one}_{n}{i:03d}.jpg" for one in classes for i in range((3, 2, 2)[n])]
         for partition in (1, 2):
             lines(root / f"dtd/dtd/labels/{part}{partition}.txt", rows if partition == 1 else rows[::-1])
-        parts[part] = [(put(root, f"dtd/dtd/images/{row}", i + n), classes.index(row.partition("/")[0])) for i, row in enumerate(rows)]
+        parts[part] = [
+            (put(root, f"dtd/dtd/images/{row}", i + n), classes.index(row.partition("/")[0])) for i, row in enumerate(rows)
+        ]
     return parts
 
 
@@ -143,7 +145,9 @@ def food101(root: Path) -> Parts:
         (root / "food-101/meta").mkdir(parents=True, exist_ok=True)
         (root / f"food-101/meta/{part}.json").write_text(json.dumps(meta))
         parts[part] = [
-            (put(root, f"food-101/images/{image}.jpg", i), classes.index(one)) for one in meta for i, image in enumerate(meta[one])
+            (put(root, f"food-101/images/{image}.jpg", i), classes.index(one))
+            for one in meta
+            for i, image in enumerate(meta[one])
         ]
     return parts
 
@@ -172,7 +176,20 @@ def sun397(root: Path) -> Parts:
 
 
 def visda(root: Path) -> Parts:
-    classes = "aeroplane bicycle bus car horse knife motorcycle person plant skateboard train truck".split()
+    classes = [
+        "aeroplane",
+        "bicycle",
+        "bus",
+        "car",
+        "horse",
+        "knife",
+        "motorcycle",
+        "person",
+        "plant",
+        "skateboard",
+        "train",
+        "truck",
+    ]
     parts: Parts = {}
     for part, count in (("train", 5), ("validation", 2)):
         rows = [(f"{one}/{part}_{i}.png", label) for i in range(count) for label, one in enumerate(classes)]
