@@ -197,6 +197,7 @@ VALUES: dict[str, Any] = {
     "model.name": "resnet20",
     "model.stem": None,  # one stem only (see APART)
     "optim.name": "lars",
+    "optim.sweep": [0.1, 0.2],
     "optim.nesterov": True,
     "optim.decay_norms": False,
     "optim.schedule": "constant",
