@@ -1,7 +1,6 @@
 """Images per second that become two training views of 224 px, from JPEG files: `python -m benchmarks.views_jpeg`.
 
-2,000 JPEGs of 500 x 375 px are made anew: random parts of scikit-learn's two sample photographs under smooth colour fields, with
-a little noise, at quality 90. Photographs compress, and decode, as real data do; pure noise would not.
+2,000 JPEGs of 500 x 375 px are made anew (`benchmarks.photos`).
 
 Ours is `TrainViews` on images in files. The others are torchvision's ImageFolder and DataLoader with as many processes, where the
 image is decoded once for both views too: its transforms on PIL images, as most published code has them, and its v2 transforms on
@@ -17,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.measure import arguments, interleaved, median_ratio, report
+from benchmarks.photos import write_photos
 from common.config import TrainConfig
 from common.data.datasets import Dataset, load_data
 from common.data.loaders import loader_of
@@ -28,7 +27,7 @@ from common.data.reading import Reading
 from common.data.view_tables import IMAGENET_VIEWS
 from common.training.views import TrainViews
 
-IMAGES, WIDTH, HEIGHT, QUALITY = 2_000, 500, 375, 90
+IMAGES = 2_000
 BATCH, SIZE = 64, 224
 
 
@@ -39,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     workers = Reading().processes()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        size = _write_photos(root)
+        places = [f"{'test' if index == IMAGES else 'train'}/photo/{index:04d}.jpg" for index in range(IMAGES + 1)]
+        size = write_photos(root, places)
         data = load_data("folder", root=folder, size=SIZE, storage="files", reading=Reading(workers))
         cases = {
             "ours": _ours(data),
@@ -53,30 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     rates = {f"images_per_second_{name}": count / statistics.median(times) for name, times in seconds.items()}
     report(ratios, {**other, **rates, "workers": workers, "mean_jpeg_kB": size}, options.json)
     return 0
-
-
-def _write_photos(root: Path) -> float:
-    """Write the training images, and one to test on; return their mean size in kB."""
-    from PIL import Image
-    from sklearn.datasets import load_sample_images
-
-    rng = np.random.default_rng(0)
-    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
-    total = 0
-    for index in range(IMAGES + 1):
-        path = root / ("test" if index == IMAGES else "train") / "photo" / f"{index:04d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        photo = photos[index % len(photos)]
-        scale = rng.uniform(0.5, 1.0)
-        box_width, box_height = round(scale * photo.width), round(scale * photo.height)
-        left, top = rng.integers(0, photo.width - box_width + 1), rng.integers(0, photo.height - box_height + 1)
-        part = photo.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, (left, top, left + box_width, top + box_height))
-        field = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-        noise = rng.integers(-4, 5, (HEIGHT, WIDTH, 3))
-        pixels = np.asarray(Image.blend(part, field, 0.25)).astype(np.int16) + noise
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=QUALITY)
-        total += path.stat().st_size
-    return total / (IMAGES + 1) / 1000
 
 
 def _ours(data: Dataset) -> Callable[[], object]:

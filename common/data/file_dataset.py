@@ -73,7 +73,7 @@ def make_dataset(request: Request, listing: Listing, splits: Mapping[str, torch.
     """
     size = side_of(request)
     base, classes = parse_name(request.name, len(listing.classes))
-    chosen_N = is_chosen(listing, classes)
+    chosen_N = _is_chosen(listing, classes)
     everything = chosen_N.nonzero().flatten()
     in_files = request.storage == "files" or (request.storage == "auto" and len(everything) * 3 * size**2 > MOST_IN_MEMORY)
     called = canonical_name(name or base, classes, len(listing.classes))
@@ -84,13 +84,12 @@ def make_dataset(request: Request, listing: Listing, splits: Mapping[str, torch.
         chosen = _some(request, listing, split, index[chosen_N[index]])
         labels_M = renumbered(listing.labels[chosen], classes)
         files = FileImages(listing.folder, listing.names[chosen.numpy()], labels_M, size, request.reading, framing)
-        files = _with_cache(files, request, called, split, listing.fingerprint(chosen))
+        if request.cache is not None:
+            files = _with_cache(files, request, request.cache, called, split, listing.fingerprint(chosen))
         part, left_out = _readable(files, request.skip_unreadable, in_files)
         skipped += left_out
         found[split] = _some(request, listing, split, part)
-    if skipped:
-        told = f"{len(skipped)} images cannot be read and are left out, the first {skipped[0]} (data.skip_unreadable)"
-        print(f"{called}: {told}", file=sys.stderr)
+    _tell(called, skipped)
     return Dataset(
         name=called,
         classes=tuple(listing.classes[label] for label in classes),
@@ -102,6 +101,12 @@ def make_dataset(request: Request, listing: Listing, splits: Mapping[str, torch.
     )
 
 
+def _tell(name: str, skipped: Sequence[str]) -> None:
+    if skipped:
+        told = f"{len(skipped)} images cannot be read and are left out, the first {skipped[0]} (data.skip_unreadable)"
+        print(f"{name}: {told}", file=sys.stderr)
+
+
 def listed_fingerprint(request: Request, listing: Listing) -> str:
     """Return the fingerprint that `make_dataset` gives; no image is opened.
 
@@ -109,7 +114,7 @@ def listed_fingerprint(request: Request, listing: Listing) -> str:
         InputError: an unknown class.
     """
     classes = parse_name(request.name, len(listing.classes))[1]
-    return listing.fingerprint(is_chosen(listing, classes).nonzero().flatten())
+    return listing.fingerprint(_is_chosen(listing, classes).nonzero().flatten())
 
 
 def side_of(request: Request) -> int:
@@ -123,7 +128,7 @@ def side_of(request: Request) -> int:
     return request.size
 
 
-def is_chosen(listing: Listing, classes: Sequence[int]) -> torch.Tensor:
+def _is_chosen(listing: Listing, classes: Sequence[int]) -> torch.Tensor:
     """Return bool (N,): the files of some classes."""
     return torch.isin(listing.labels, torch.tensor(classes))
 
@@ -140,14 +145,12 @@ def _framing(request: Request, in_files: bool) -> Framing:
     return replace(request.framing, crop=("margin" if in_files else "fit") if crop == "auto" else crop)
 
 
-def _with_cache(files: FileImages, request: Request, data: str, split: str, fingerprint: str) -> FileImages:
-    if request.cache is None:
-        return files
+def _with_cache(files: FileImages, request: Request, cache: str, data: str, split: str, fingerprint: str) -> FileImages:
     if files.size > MOST_SIDE:
         raise InputError(f"data.cache: got images of {files.size} px, expected at most {MOST_SIDE}; leave it out")
-    folder = Path(request.cache).expanduser()
-    cache = SplitCache(folder, data, split, fingerprint, request.validation, files, request.skip_unreadable)
-    return replace(files, cache=cache, rows=torch.arange(len(files)))
+    folder = Path(cache).expanduser()
+    kept = SplitCache(folder, data, split, fingerprint, request.validation, files, request.skip_unreadable)
+    return replace(files, cache=kept, rows=torch.arange(len(files)))
 
 
 def _readable(files: FileImages, skip: bool, in_files: bool) -> tuple[Images | FileImages, list[str]]:

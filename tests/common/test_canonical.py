@@ -203,7 +203,6 @@ VALUES: dict[str, Any] = {
     "optim.schedule": "constant",
     "optim.warmup": "1ep",
     "optim.milestones": ["4ep"],
-    "optim.sweep": [0.1, 0.2],
     "train.batch_size": 256,
     "norm.splits": 4,
     "rewind.step": None,  # with rewind.to alone (see below)

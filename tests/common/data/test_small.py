@@ -15,6 +15,7 @@ import torch
 from scipy.io import savemat
 from torchvision import datasets
 
+from common.data import small
 from common.data.catalogue import CATALOGUE
 from common.data.datasets import load_data, require_labels
 from common.errors import InputError
@@ -259,6 +260,20 @@ def test_a_download_is_read(
         monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [address])
         fetched = load_data("fashion_mnist", root=str(tmp_path / "new"), download=True)
     assert fetched.fingerprint == load_data("fashion_mnist", root=str(fashion)).fingerprint
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_test_image_trains_or_chooses(name: str) -> None:
+    """Which images of which published part every split is made of."""
+    counts = {"train": 6_000, "test": 900, "extra": 700, "unlabelled": 800}
+    table = small._SETS[name]
+    pieces = table.split({part: torch.arange(counts[part]) % 10 for part in table.parts})
+    taken = {split: {(part, i) for part, index in found for i in index.tolist()} for split, found in pieces.items()}
+    assert taken["test"] == {("test", i) for i in range(900)}
+    others = set().union(*(images for split, images in taken.items() if split != "test"))
+    assert not any(part == "test" for part, _ in others)
+    assert not taken["validation"] & (taken["train"] | taken.get("bank", set()))
+    assert others == {(part, i) for part in table.parts if part != "test" for i in range(counts[part])}
 
 
 def test_what_the_catalogue_says_of_the_small_sets() -> None:
