@@ -66,8 +66,8 @@ def _session(backbone: nn.Module, images: tuple[int, ...]) -> Any:
             model = trace_onnx(backbone, images, "features")
     except ImportError as error:
         raise InputError(
-            f"features.engine onnxruntime needs the extra onnx ({error.name} is missing): pip install 'pretraining-tickets[onnx]', "
-            "or set features.engine torch"
+            f"features.engine onnxruntime needs the extra onnx ({error.name} is missing): "
+            "pip install 'pretraining-tickets[onnx]', or set features.engine torch"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -28,6 +28,7 @@ class Features:
         standardise: whether `standard` is that of the training images, or does nothing.
 
     Attributes:
+        backbone: as it was given.
         dataset: the target.
         engine: what computes the backbone.
     """
@@ -37,7 +38,7 @@ class Features:
     ) -> None:
         self.engine = engine
         self.dataset = dataset
-        self._backbone, self._device, self._standardise = backbone, device, standardise
+        self.backbone, self._device, self._standardise = backbone, device, standardise
         self._module: nn.Module | None = None
         self._known: list[tuple[Split, Tensor]] = []
 
@@ -64,7 +65,7 @@ class Features:
 
         Zeros and ones where features are not standardised.
         """
-        features_ND = self.of(self.dataset.train) if self._standardise else torch.zeros(1, int(self._backbone.num_features))
+        features_ND = self.of(self.dataset.train) if self._standardise else torch.zeros(1, int(self.backbone.num_features))
         return standardisation(features_ND.to(self._device))
 
     def standardised(self, images: Split) -> Tensor:
@@ -75,7 +76,7 @@ class Features:
     def _frozen(self) -> nn.Module:
         if self._module is None:
             example_NCHW = next(normalised_batches(self.dataset.train.subset(torch.arange(2)), self.dataset.input, self._device))
-            self._module = frozen_module(self.engine, self._backbone, example_NCHW)
+            self._module = frozen_module(self.engine, self.backbone, example_NCHW)
         return self._module
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "augment", "hold", "pretrain", "views_jpeg", "many_tickets")
+NAMES = ("startup", "augment", "hold", "pretrain", "views_jpeg", "linear", "many_tickets")
 
 if __name__ == "__main__":
     for name in NAMES:

@@ -1,6 +1,11 @@
 """Controls: what a ticket is compared with, each with its own definition and draws.
 
 K is the ticket's kept count, K_l that of tensor l, s0 the absolute parameters at the end of round 0.
+
+Two controls compare costs, and a task makes them: `small_dense`, the widest dense network of the family with no more prunable
+weights (or MACs) than K (`common.training.small_dense`), says whether sparsity does better than fewer channels; `dense_long`, the
+dense network trained for the epochs of the ticket's search too (`common.training.dense_long`), whether that time was better spent
+on training.
 """
 
 from __future__ import annotations

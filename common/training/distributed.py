@@ -133,7 +133,7 @@ def state_digest(module: nn.Module) -> str:
     """Return the SHA-256 of a module's parameters; norm statistics are left out, which every process keeps of its own part."""
     sha = hashlib.sha256()
     for name, parameter in sorted(module.named_parameters()):
-        sha.update(name.encode("utf-8") + parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        sha.update(name.encode("utf-8") + parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
 
 

@@ -108,3 +108,11 @@ def test_a_batch_that_does_not_fit_is_refused_before_anything_is_written(
     assert main([*QUIET, *SGD, "--train.batch_size=64", file, f"--out={tmp_path / 'refused'}"]) == 2
     assert "train.batch_size" in capsys.readouterr().err
     assert not (tmp_path / "refused").exists()
+
+
+@pytest.mark.parametrize("storage", ["memory", "files"])
+def test_images_in_files(run_task: Run, photos: Path, storage: str) -> None:
+    words = ("--data.name=folder", f"--data.root={photos}", "--data.size=16", "--data.labels=null", f"--data.storage={storage}")
+    _, result = run_task(*SGD, *words, "--data.workers=0", "--train.batch_size=32", ticket=False)
+    assert (result["details"]["labels"], result["details"]["classes_with_labels"]) == (65 + 22, 2)
+    assert 0 <= result["value"] <= 1

@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from common.canonical import config_hash
 from common.cli import resolve
+from common.data.catalogue import CATALOGUE
+from common.data.entries import Request
+from common.data.inputs import NORMALISATIONS
 from common.models.backbones import build_backbone
 from common.recipes import recipe_names
 from common.training.optim import build_optimizer, build_schedule
@@ -85,6 +89,24 @@ def test_rates_of_the_sets_and_the_two_normalisations() -> None:
     assert linear.data.input == "imagenet"
     assert (linear.linear.solver, linear.linear.standardise) == ("sgd", False)
     assert linear.ticket.statistics("linear") == "stored"
+
+
+def test_sets_with_validation_images_of_their_own_train_on_them_too() -> None:
+    for mark in ("", "-linear"):
+        tenth = {name for name in TWELVE if config_of(f"sparse-transfer-2022{mark}_{name}").data.validation == "tenth"}
+        assert tenth == {"aircraft", "dtd", "flowers"} == {name for name in TWELVE if CATALOGUE[name].validates == "own"}
+
+
+@pytest.mark.parametrize(
+    "recipe", [*FIVE, *(f"sparse-transfer-2022{mark}_{name}" for mark in ("", "-linear") for name in TWELVE)]
+)
+def test_the_catalogue_takes_what_a_recipe_asks_of_its_set(recipe: str) -> None:
+    data = config_of(recipe).data
+    entry = CATALOGUE[data.name]
+    entry.check(Request(data.name, entry.classes, entry.input, None, False, data.size, validation=data.validation))
+    assert len(config_hash("Downstream", config_of(recipe))) == 12
+    if recipe == "sparse-transfer-2022_cifar100":
+        assert NORMALISATIONS[data.input] == ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
 
 
 def test_fashion_mnist_and_svhn_are_not_augmented() -> None:

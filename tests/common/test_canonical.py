@@ -30,7 +30,8 @@ from Supervised.main import COMMAND as SUPERVISED
 
 SGD, ADAMW, LARS = (f"--optim.name={name}" for name in ("sgd", "adamw", "lars"))
 MULTISTEP, STEP = "--optim.schedule=multistep", ("--rewind.to=step", "--prune.epochs=null")
-FILE, FULL = "--ticket.file=t@3", "--protocol=full"
+FILE, FULL, KNN, BY_SGD = "--ticket.file=t@3", "--protocol=full", "--protocol=knn", "--linear.solver=sgd"
+SWEEP = (FULL, "--data.labels=null")
 DENSE, HALF = Mask({"w": torch.ones(4, dtype=torch.bool)}), Mask({"w": torch.arange(4) < 2})
 IMAGES = load_data("digits_clean:0-1").validation.images[:24]
 
@@ -92,6 +93,10 @@ ALIKE = [
     (DOWNSTREAM, ["--linear.l2=[1,10]"], ["--linear.l2=[10,1]"]),
     (DOWNSTREAM, ["--linear.l2=[2]"], ["--linear.l2=[2]", "--linear.folds=9"]),
     (DOWNSTREAM, ["--keep.trained=last"], ["--keep.trained=all"]),
+    (DOWNSTREAM, [KNN, "--keep.trained=last"], [KNN, "--keep.trained=none", "--linear.l2=[3]", "--train.epochs=7"]),
+    (DOWNSTREAM, [BY_SGD, "--linear.l2=[1,2]"], [BY_SGD, "--linear.max_iterations=7", "--linear.folds=9", "--augment.flip=1"]),
+    (DOWNSTREAM, [*SWEEP, "--optim.sweep=[0.1,0.2]"], [*SWEEP, "--optim.sweep=[0.2,0.1]", "--optim.lr=3"]),
+    (DOWNSTREAM, [], ["--features.engine=compacted"]),
 ]  # fmt: skip
 
 
@@ -141,6 +146,13 @@ APART = [
     (DOWNSTREAM, [], ["--data.metric=mean_per_class"]),
     (DOWNSTREAM, [FULL, "--train.epochs=7"], [FULL]),
     (DOWNSTREAM, ["--keep.trained=none"], ["--keep.trained=last"]),
+    (DOWNSTREAM, [], [KNN]),
+    (DOWNSTREAM, [KNN], [KNN, "--evaluation.neighbours=5"]),
+    (DOWNSTREAM, [], [BY_SGD]),
+    (DOWNSTREAM, [BY_SGD], [BY_SGD, "--train.epochs=7"]),
+    (DOWNSTREAM, [BY_SGD, "--linear.standardise=false"], [BY_SGD]),
+    (DOWNSTREAM, [*SWEEP, "--optim.sweep=[0.1,0.2]"], [*SWEEP, "--optim.sweep=[0.1,0.3]"]),
+    (DOWNSTREAM, [*SWEEP, "--optim.sweep=[0.1,0.2]"], [*SWEEP, "--optim.lr=0.1"]),
 ]  # fmt: skip
 
 
@@ -185,6 +197,7 @@ VALUES: dict[str, Any] = {
     "model.name": "resnet20",
     "model.stem": None,  # one stem only (see APART)
     "optim.name": "lars",
+    "optim.sweep": [0.1, 0.2],
     "optim.nesterov": True,
     "optim.decay_norms": False,
     "optim.schedule": "constant",
@@ -216,11 +229,14 @@ CONTEXT = {
     "data.target": DOMAINS,
     **{f"start.{name}": {"start.weights": "w"} for name in ("format", "input", "stem", "head", "train")},
     "prune.early_bird_window": {"prune.early_bird": 0.1},
+    "ticket.equal": {"ticket.control": "small_dense"},
     "optim.betas": {"optim.name": "adamw"},
     "optim.eps": {"optim.name": "adamw"},
     "optim.trust_coefficient": {"optim.name": "lars"},
     "optim.milestones": {"optim.schedule": "multistep", "optim.milestones": ["3ep"]},
     "optim.gamma": {"optim.schedule": "multistep", "optim.milestones": ["3ep"]},
+    "linear.solver": {"protocol": "linear"},
+    "linear.standardise": {"protocol": "linear"},
     "linear.l2": {"protocol": "linear"},
     "linear.folds": {"protocol": "linear", "linear.l2": [1.0, 2.0]},
     "linear.max_iterations": {"protocol": "linear"},
@@ -315,14 +331,24 @@ def search_of(config: Any) -> Any:
 def transfer_of(config: Any) -> Any:
     ticket, protocol, start = config.ticket, config.protocol, config.start.weights
     control = ticket.control or ("ticket" if ticket.file else "dense" if start else "scratch")
-    frozen_rewound = protocol == "linear" and ticket.weights == "rewind"
+    frozen_rewound = protocol != "full" and ticket.weights == "rewind"
     statistics = ticket.norm_statistics or ("reestimate" if frozen_rewound else "stored")
     from_ticket = (ticket.file, ticket.weights, ticket.stem) if ticket.file else ()
-    chosen = (sorted(config.linear.l2), config.linear.max_iterations, config.linear.folds if len(config.linear.l2) > 1 else 0)
-    trained = (optimizer_of(config), views_of(config), config.train.epochs, config.train.batch_size, config.select)
-    work = chosen if protocol == "linear" else trained
-    labels = (config.data.labels, config.data.validation_labels if config.data.labels else 0)
-    return protocol, control, statistics, from_ticket, start, work, labels, config.keep.trained != "none"
+    labels = (config.data.labels, config.data.validation_labels, config.data.balanced) if config.data.labels else ()
+    kept = config.keep.trained != "none" and protocol != "knn"
+    return protocol, control, statistics, from_ticket, start, work_of(config), labels, kept
+
+
+def work_of(config: Any) -> Any:
+    linear, rates = config.linear, sorted(config.optim.sweep) or [config.optim.lr]
+    in_steps = (config.train.epochs, config.train.batch_size, config.select, len(rates))
+    if config.protocol == "full":
+        return in_steps, [optimizer_of(changed(config, {"optim.lr": rate})) for rate in rates], views_of(config)
+    if config.protocol == "knn":
+        return config.evaluation.neighbours
+    if linear.solver == "sgd":
+        return linear.standardise, in_steps, [optimizer_of(changed(config, {"optim.lr": rate})) for rate in rates]
+    return linear.standardise, sorted(linear.l2), linear.max_iterations, linear.folds if len(linear.l2) > 1 else 0
 
 
 def meaning_of(config: Any) -> Any:
@@ -377,7 +403,11 @@ SEARCH: dict[str, list[Any]] = {
 }
 TRANSFER: dict[str, list[Any]] = {
     **SHARED,
-    "protocol": ["linear", "full"],
+    "protocol": ["linear", "full", "knn"],
+    "linear.solver": ["lbfgs", "sgd"],
+    "linear.standardise": [True, False],
+    "optim.sweep": [[], [0.1, 0.3], [0.3, 0.1]],
+    "data.balanced": [True, False],
     "select": ["last", "best"],
     "data.labels": [None, 40],
     "data.validation_labels": [0, 8],
@@ -404,8 +434,11 @@ def tidied(values: dict[str, Any]) -> dict[str, Any]:
         fixed["rewind.to"] = fixed["rewind.to"] if fixed["rewind.to"] in there else None
         fixed["rewind.step"] = (fixed["rewind.step"] or "1it") if fixed["rewind.to"] == "step" else None
         fixed["prune.epochs"] = None if fixed["rewind.to"] == "step" else fixed["prune.epochs"]
-    elif fixed["data.labels"] is not None and fixed["data.validation_labels"] == 0:
-        fixed["select"] = "last"
+    else:
+        in_steps = fixed["protocol"] == "full" or (fixed["protocol"] == "linear" and fixed["linear.solver"] == "sgd")
+        chooses = fixed["data.labels"] is None or fixed["data.validation_labels"] > 0
+        fixed["select"] = fixed["select"] if chooses else "last"
+        fixed["optim.sweep"] = fixed["optim.sweep"] if chooses and in_steps else []
     return fixed
 
 

@@ -279,3 +279,16 @@ def test_a_transfer_on_two_processes_writes_one_result(tmp_path: Path, small_sea
 
     kept = load_file(run / "trained.safetensors")
     assert not any(kept[f"weight/{name}"][~part].any() for name, part in mask.items())
+
+
+def test_the_digest_of_weights_does_not_depend_on_their_layout() -> None:
+    """A 1x1 convolution in channels last counts as contiguous although its last stride is not 1."""
+    from common.training.distributed import state_digest
+
+    plain = torch.nn.Conv2d(3, 4, 1)
+    other = torch.nn.Conv2d(3, 4, 1)
+    other.load_state_dict(plain.state_dict())
+    assert state_digest(other.to(memory_format=torch.channels_last)) == state_digest(plain)
+    with torch.no_grad():
+        other.weight[0, 0] += 1
+    assert state_digest(other) != state_digest(plain)
