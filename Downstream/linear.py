@@ -30,8 +30,7 @@ class LinearFit:
     Attributes:
         head: maps features (N, D) to logits (N, K); the standardisation is folded in.
         l2: the strength that was used.
-        scores: accuracy, by the target's metric, of every strength where several were offered, by cross-validation or on
-            validation labels.
+        scores: accuracy (the target's metric) of every strength where several were offered: of folds, or on validation labels.
         converged: L-BFGS stopped by itself.
     """
 
