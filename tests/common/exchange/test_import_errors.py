@@ -78,7 +78,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     "no name of it": (lambda s: {f"net.{n}": t for n, t in s.items()}, "none of its tensors is one of the backbone's"),
     "two state dicts": (lambda s: {"state_dict": s, "model": s}, "holds several state dicts (state_dict, model)"),
     "some prefixes": (lambda s: {**s, "module.fc.weight": s["fc.weight"]}, "it is not clear which belong together"),
-    "no tensors": (lambda s: {"epoch": 3, "lr": 0.1}, "is in no known format; considered: torch-prune, distiller"),
+    "no tensors": (lambda s: {"epoch": 3, "lr": 0.1}, "is in no known format; considered: torch-prune, wrapped"),
     "a list": (lambda s: [1, 2], "holds no tensors by name (it is a list)"),
     "two formats": (
         lambda s: {"state_dict": s, "compression_sched": {"masks_dict": {NAME: s[f"{NAME}_mask"]}}},
@@ -122,7 +122,7 @@ def test_options_that_contradict_the_file(cifar_state: States, import_file: Impo
     torch.save(pruned(cifar_state()), file)
     assert "--input" in refused(file, input=None)
     assert "expected unit, imagenet, half" in refused(file, input="none")
-    assert "expected auto or one of torch-prune, distiller" in refused(file, "--format=other")
+    assert "expected auto or one of torch-prune, wrapped" in refused(file, "--format=other")
     assert "is in the format torch-prune" in refused(file, "--format=distiller")
     assert "leave --dense out" in refused(file, "--dense")
     assert "has density 0.5000" in refused(file, "--expect-density=0.45")

@@ -67,7 +67,7 @@ def test_a_graph_that_computes_something_else_is_not_written(
 ) -> None:
     """The graph of one network in place of that of another: what onnxruntime and torch compute differs, and that is seen."""
     other = make("resnet_digits", density=0.31, input={"size": 16})
-    monkeypatch.setattr(onnx_graph, "_traced", lambda *words: onnx.load(graph))
+    monkeypatch.setattr(onnx_graph, "trace_onnx", lambda *words: onnx.load(graph))
     line = refused(other, "onnx", "--head", file="net.onnx", code=1)
     assert "of the largest output away from torch's (1, 7)" in line
     assert "nothing was written" in line
