@@ -76,7 +76,7 @@ def test_names_of_classes_and_a_joined_validation(lists: Path) -> None:
 
 def test_the_images_of_a_list_are_told_by_its_split_hash(lists: Path) -> None:
     data = load_data("list", root=str(lists), size=4)
-    assert _images_of(data.name, data.split_hash) == f"list@{data.split_hash}"
+    assert _images_of(data.name, data.split_hash) == (f"list@{data.split_hash}",)
     (lists / "train.txt").write_text((lists / "train.txt").read_text().replace("train0 .png 0\n", ""))
     assert load_data("list", root=str(lists), size=4).split_hash != data.split_hash
 
