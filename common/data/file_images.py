@@ -113,11 +113,13 @@ def decode(content: torch.Tensor, file: Path) -> torch.Tensor:
 def _decode_with_pil(content: torch.Tensor, file: Path) -> torch.Tensor:
     import io
 
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content.numpy().tobytes())) as opened:
             pixels_HW3 = np.array(opened.convert("RGB"))
+    except UnidentifiedImageError as error:  # its own text names a place in memory
+        raise unreadable(file, "it is no image of a known kind") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise unreadable(file, next(iter(str(error).splitlines()), type(error).__name__)) from error
     return torch.from_numpy(pixels_HW3).permute(2, 0, 1)

@@ -16,6 +16,8 @@ from common.errors import InputError
 from common.randomness import derive_seed
 
 _HELD_OUT_IMAGENET = 50
+_PAIR_SIGNS = ">:"
+"""What divides the name of a pair, `domains(source>target):classes`."""
 _VALIDATION_FOLDERS = ("val", "validation")
 
 
@@ -100,6 +102,8 @@ def _listed_domains(request: Request) -> tuple[Listing, _Parts]:
         if not name or name[0] == "." or Path(name).name != name or not (folder / name).is_dir():
             there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."))
             raise InputError(f"{option}: {folder} has no domain {name!r}, expected one of its folders: {there or 'it has none'}")
+        if set(name) & set(_PAIR_SIGNS):
+            raise InputError(f"{option}: got the folder {name!r}, expected a name without {' '.join(_PAIR_SIGNS)}; rename it")
     of_source, of_target = (_parts_of_domain(request, folder, name) for name in (source, target))
     if of_source.train == of_target.test:
         raise InputError(f"data.target: {target} has no test images of its own beside those that train; name another domain")

@@ -149,10 +149,19 @@ def _class_folders(path: Path) -> list[str]:
 def _image_files(folder: Path, part: str, name: str) -> list[tuple[bytes, int]]:
     """Return (relative name, bytes) of the images of a class, sorted."""
     path = folder / part / name
-    files = sorted((entry.name, entry.stat().st_size) for entry in _entries(path) if entry.name.lower().endswith(_EXTENSIONS))
+    files = sorted((entry.name, _bytes_of(entry)) for entry in _entries(path) if entry.name.lower().endswith(_EXTENSIONS))
     if not files:
         raise InputError(f"{path} holds no image; expected files that end in {', '.join(sorted(_EXTENSIONS))}")
     return [(os.fsencode(f"{part}/{name}/{file}"), size) for file, size in files]
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError as error:
+        gone = isinstance(error, FileNotFoundError) and entry.is_symlink()
+        why = "a link to a file that is not there" if gone else error.strerror
+        raise InputError(f"cannot read the image {entry.path}: {why}; bring it back, or delete it") from error
 
 
 def _entries(path: Path) -> list[os.DirEntry[str]]:

@@ -12,7 +12,7 @@ from common.data.datasets import Dataset
 from common.data.entries import Request
 from common.data.file_dataset import held_out_splits, listed_fingerprint, make_dataset, side_of
 from common.data.folder_listing import Listing, list_named
-from common.data.splits import base_name
+from common.data.splits import MANY_CLASSES, base_name
 from common.errors import InputError
 
 _CLASSES = "classes.txt"
@@ -35,7 +35,7 @@ def load_list(request: Request) -> Dataset:
 
     Raises:
         InputError: no root or size, a list that is not there or has a line of another form, labels and classes that disagree, a
-            missing image or one that is named twice, or an unknown class.
+            missing image or one that is named twice, an unknown class, or a label of 100,000 or more.
     """
     side_of(request)
     lists = _lists_of(request)
@@ -76,10 +76,15 @@ def _read(request: Request, folder: Path, name: str) -> list[tuple[str, int]]:
         path, _, label = line.strip().rpartition(" ")
         if not path.strip() or not label.isdecimal() or not label.isascii():
             raise request.not_as_expected(f"line {number} of {name} is {line.strip()[:80]!r}, and a line is PATH LABEL")
+        digits = label.lstrip("0") or "0"  # int() itself refuses a text of thousands of digits
+        if len(digits) > len(str(MANY_CLASSES)) or int(digits) >= MANY_CLASSES:
+            raise request.not_as_expected(
+                f"line {number} of {name} has the label {label[:20]}, and labels are below {MANY_CLASSES:,}"
+            )
         found = place / path.strip().replace("\\", "/")
         if found.is_absolute() or ".." in found.parts:
             raise request.not_as_expected(f"line {number} of {name} leads out of the folder ({path.strip()})")
-        samples.append((str(found), int(label)))
+        samples.append((str(found), int(digits)))
     return samples
 
 

@@ -188,10 +188,12 @@ def source_flags(origin: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]
 
     Args:
         origin: of a ticket; see `common.tickets.Description`.
-        dataset: the target.
+        dataset: the target; of a pair of domains both are its images, those it trains on as those it tests on.
     """
-    seen, target = (str(origin["data"]), origin["split"]), (dataset.name, dataset.split_hash)
-    if _images_of(*seen) != _images_of(*target) or not _classes(seen[0]) & _classes(target[0]):
+    seen = str(origin["data"])
+    images, of_target = _images_of(seen, origin["split"]), _images_of(dataset.name, dataset.split_hash)
+    trained_on = images[:1]  # a pair of domains trains and chooses on its first, and only tests on the second
+    if not set(trained_on) & set(of_target) or not _classes(seen) & _classes(dataset.name):
         return ()
     return ("source_saw_target",) if origin["objective"] in LABELLED_OBJECTIVES else ("source_saw_images",)
 
@@ -212,13 +214,18 @@ def _less_trained(ticket: Ticket, control: str, config: TicketConfig) -> tuple[s
     return ("control_less_trained",) if behind else ()
 
 
-def _images_of(name: str, split: str | None) -> str:
+def _images_of(name: str, split: str | None) -> tuple[str, ...]:
     """Name the images behind a data set: clean and cluttered digits show the same ones, SVHN's extra ones join the others.
 
-    Images of one's own, in a folder or a list, have no name; their split hash tells them.
+    Images of one's own, in a folder or a list, have no name; their split hash tells them. A pair of domains has a hash that no
+    other pair of the same images has, so its two domains, source and target, are told by their names: two of one name count as
+    the same images, wherever they lie.
     """
     base = base_name(name).removesuffix("_clean").removesuffix("_extra")
-    return f"{base}@{split}" if base.partition("(")[0] in OWN_IMAGES else base
+    kind, _, pair = base.partition("(")
+    if pair:
+        return tuple(f"{kind}({domain})" for domain in pair.removesuffix(")").split(">"))
+    return (f"{base}@{split}" if kind in OWN_IMAGES else base,)
 
 
 def _classes(name: str) -> set[int]:

@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 from common.data.datasets import Dataset, listed_fingerprint, load_data
 from common.data.file_images import FileImages
 from common.errors import InputError
-from common.training.transfer import _images_of
+from common.training.transfer import source_flags
 
 REAL = os.environ.get("LTP_DATA")
 
@@ -92,9 +92,35 @@ def test_pairs_that_cannot_be_used(tmp_path: Path) -> None:
         load(root, "sketch", "art")
 
 
-def test_a_pair_is_known_by_its_images(tmp_path: Path) -> None:
-    data = load(write(tmp_path, {"art": 10, "photo": 20}), "art", "photo")
-    assert _images_of(data.name, data.split_hash) == f"domains(art>photo)@{data.split_hash}"
+@pytest.mark.parametrize(
+    ("source", "target", "saw"),
+    [
+        (("art", "photo"), ("art", "photo"), True),
+        (("photo", "art"), ("art", "photo"), True),  # it trained on the labels of every test image
+        (("art", "clip"), ("art", "photo"), True),
+        (("photo", "clip"), ("art", "photo"), True),
+        (("clip", "photo"), ("art", "photo"), False),  # it only tested on the target's images
+        (("clip", "art"), ("art", "photo"), False),
+        (("photo", "photo"), ("art", "photo"), True),
+    ],
+)
+def test_a_source_that_trained_on_a_domain_of_the_target_saw_it(
+    source: tuple[str, str], target: tuple[str, str], saw: bool, tmp_path: Path
+) -> None:
+    root = write(tmp_path, {"art": 10, "clip": 10, "photo/train": 10, "photo/test": 4})
+    of, onto = load(root, *source), load(root, *target)
+    for objective, flag in (("supervised", "source_saw_target"), ("simclr", "source_saw_images")):
+        origin = {"data": of.name, "split": of.split_hash, "objective": objective}
+        assert source_flags(origin, onto) == ((flag,) if saw else ())
+        assert source_flags({**origin, "data": "domains"}, onto) == ()
+        assert source_flags({**origin, "data": f"{of.name}:1"}, load(root, *target, "domains:0")) == ()
+
+
+def test_a_domain_whose_name_would_divide_that_of_the_pair(tmp_path: Path) -> None:
+    root = write(tmp_path, {"art": 10, "a>b": 10, "c:1": 10})
+    for pair, option in ((("a>b", "art"), "source"), (("art", "c:1"), "target")):
+        with pytest.raises(InputError, match=rf"data.{option}: got the folder '.*', expected a name without > :; rename it"):
+            load(root, *pair)
 
 
 @pytest.mark.data

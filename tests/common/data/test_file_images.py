@@ -88,6 +88,13 @@ def test_what_is_no_image_is_named(content: bytes, tmp_path: Path) -> None:
         decode(read_bytes(tmp_path / "image.jpg"), tmp_path / "image.jpg")
 
 
+def test_what_is_no_image_is_told_in_words(tmp_path: Path) -> None:
+    """The same words every time: PIL's own hold an address in memory."""
+    (tmp_path / "image.png").write_bytes(b"this is no image")
+    with pytest.raises(InputError, match=r"cannot read the image .*/image.png: it is no image of a known kind$"):
+        decode(read_bytes(tmp_path / "image.png"), tmp_path / "image.png")
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read the image .*/gone.jpg: No such file"):
         read_bytes(tmp_path / "gone.jpg")

@@ -120,6 +120,22 @@ def test_what_is_not_imagenets_layout(change: Callable[[Path], object], message:
     assert "\n" not in str(error.value)
 
 
+def test_a_link_to_an_image_that_is_not_there_is_named(make_photos: Callable[..., Path]) -> None:
+    root = make_photos(train={"a": 2}, test={"a": 2})
+    (root / "train/a/gone.jpg").symlink_to(root / "moved.jpg")
+    with pytest.raises(
+        InputError, match=r"^cannot read the image .*/train/a/gone.jpg: a link to a file that is not there; bring"
+    ):
+        listed_fingerprint("folder", root=str(root))
+    (root / "train/a/gone.jpg").unlink()
+    (root / "train/a/loop.jpg").symlink_to("loop.jpg")
+    with pytest.raises(
+        InputError, match=r"^cannot read the image .*/train/a/loop.jpg: Too many levels of symbolic links; bring"
+    ) as error:
+        listed_fingerprint("folder", root=str(root))
+    assert "\n" not in str(error.value)
+
+
 def test_images_of_imagenet_may_be_kept_in_memory(make_photos: Callable[..., Path]) -> None:
     data = load_data("imagenet", root=str(make_photos(train={"a": 53}, val={"a": 2})), size=16, storage="memory")
     assert isinstance(data.train, Images)

@@ -76,7 +76,7 @@ def test_names_of_classes_and_a_joined_validation(lists: Path) -> None:
 
 def test_the_images_of_a_list_are_told_by_its_split_hash(lists: Path) -> None:
     data = load_data("list", root=str(lists), size=4)
-    assert _images_of(data.name, data.split_hash) == f"list@{data.split_hash}"
+    assert _images_of(data.name, data.split_hash) == (f"list@{data.split_hash}",)
     (lists / "train.txt").write_text((lists / "train.txt").read_text().replace("train0 .png 0\n", ""))
     assert load_data("list", root=str(lists), size=4).split_hash != data.split_hash
 
@@ -94,6 +94,14 @@ BAD = [
     (append("train.txt", "x.png 1\n"), r"1 of 31 images are not there, the first x.png"),
     (append("train.txt", "train0 .png 1\n"), r"train0 .png is listed twice, in train.txt and in train.txt"),
     (append("test.txt", "train0 .png 0\n"), r"train0 .png is listed twice, in train.txt and in test.txt"),
+    (
+        append("train.txt", f"x.png {2**70}\n"),
+        r"line 21 of train.txt has the label 1180591620717411303\d, and labels are below 100,000",
+    ),
+    (append("val.txt", "x.png 100000\n"), r"line 5 of val.txt has the label 100000, and labels are below 100,000"),
+    (append("test.txt", f"x.png {'9' * 5000}\n"), r"line 7 of test.txt has the label 9{20}, and labels are below 100,000"),
+    (append("train.txt", f"x.png {'0' * 5000}1\n"), r"1 of 31 images are not there, the first x.png"),
+    (append("test.txt", "x.png 99999\n"), r"class 2 \(2\) has no image in train.txt"),
     (append("test.txt", "x.png 3\n"), r"class 2 \(2\) has no image in train.txt"),
     (lambda root: (root / "classes.txt").write_text("a\nb\nc\n"), r"class 2 \(c\) has no image in train.txt"),
     (lambda root: (root / "classes.txt").write_text("a\n"), r"has the label 1, and the 1 classes are 0-0"),
