@@ -28,8 +28,9 @@ class PruneConfig:
     exclude: tuple[str, ...] = option(("@stem",), "scope: patterns taken out again; @stem is the first convolution")
     early_bird: float | None = option(
         None,
-        "end a round's training, and prune, once the mask it would leave has moved by less than this fraction of the scope "
-        "from epoch to epoch (You et al. 2020: 0.1), in (0, 1]; null: train to the end",
+        "end a round's training, and prune, once the mask it would leave has moved by less than this fraction of the weights "
+        "that the round keeps (densely all of the scope) from epoch to epoch (You et al. 2020: 0.1), in (0, 1]; null: train to "
+        "the end",
     )
     early_bird_window: int = option(5, "early_bird: successive distances that must all lie below it, >= 1")
     on_alarm: Literal["warn", "stop"] = option(

@@ -1,6 +1,8 @@
 """Early-bird tickets: the mask that training would leave settles long before training ends (You et al. 2020, arXiv:1909.11957).
 
-They prune channels by the scale of their norms; here the mask is whatever a search would draw.
+They prune channels by the scale of their norms; here the mask is whatever a search would draw. They prune once, from a dense
+network; in later rounds of a search all masks lie inside the current one, so distances are fractions of what it keeps. Fractions
+of the whole scope could not exceed twice the removed fraction times the density, and would lie below any bound once that is low.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ def mask_distance(a: Mask, b: Mask) -> float:
         TicketError: the masks are not over the same tensors.
     """
     a.check_same_tensors(b)
-    return _distance(a.flat(), b.flat())
+    return _changed(a.flat(), b.flat()) / a.size
 
 
-def _distance(a_N: Tensor, b_N: Tensor) -> float:
-    return int((a_N != b_N).sum()) / a_N.numel()
+def _changed(a_N: Tensor, b_N: Tensor) -> int:
+    return int((a_N != b_N).sum())
 
 
 @dataclass
@@ -39,11 +41,14 @@ class EarlyBird:
     Attributes:
         bound: the mask has settled once the last `window` distances all lie below it; the paper's is 0.1.
         window: how many distances between successive epochs; the paper's queue holds 5.
+        kept: how many weights the round itself keeps, which distances are fractions of; in round 0 of a dense network all of the
+            scope, as in the paper.
         distances: of every epoch's mask from the one before, in order; one fewer than the masks that were seen.
     """
 
     bound: float
     window: int
+    kept: int
     distances: list[float] = field(default_factory=list)
     _last: Tensor | None = field(default=None, repr=False)
 
@@ -51,7 +56,7 @@ class EarlyBird:
         """Take an epoch's mask."""
         flat_N = mask.flat()
         if self._last is not None:
-            self.distances.append(_distance(self._last, flat_N))
+            self.distances.append(_changed(self._last, flat_N) / self.kept)
         self._last = flat_N
 
     @property

@@ -91,7 +91,7 @@ def search(task: Task, config: SearchConfig, run: Run, records: Records, first: 
             if round_ > 0 and not _is_resumed(s, round_):
                 mask = _prune(s, mask, round_)
                 _rewind_(s, mask, round_)
-            early_bird = _early_bird(s, round_)
+            early_bird = _early_bird(s, mask, round_)
             trained = _train(s, mask, round_, early_bird)
             _finish(s, mask, round_, trained, early_bird)
             if round_ < rounds:
@@ -163,11 +163,12 @@ def _rewind_(s: Search, mask: Mask, round_: int) -> None:
     s.task.rewound()
 
 
-def _early_bird(s: Search, round_: int) -> EarlyBird | None:
+def _early_bird(s: Search, mask: Mask, round_: int) -> EarlyBird | None:
     """Return what ends a round early, where the recipe asks for it and the round's training decides the mask after it."""
     prune = s.config.prune
-    decides = round_ < prune.rounds and (prune.schedule == "iterative" or round_ == 0)
-    return EarlyBird(prune.early_bird, prune.early_bird_window) if prune.early_bird is not None and decides else None
+    if prune.early_bird is None or round_ == prune.rounds or (prune.schedule == "one_shot" and round_ > 0):
+        return None
+    return EarlyBird(prune.early_bird, prune.early_bird_window, mask.kept)
 
 
 def _train(s: Search, mask: Mask, round_: int, early_bird: EarlyBird | None) -> Trained:

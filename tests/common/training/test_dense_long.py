@@ -44,6 +44,36 @@ def test_rewound_to_a_step(search: Callable[..., Path]) -> None:
     assert [epochs(run, round_) for round_ in range(3)] == [0, 2, 4]
 
 
+@pytest.mark.parametrize(("word", "expected"), [("--prune.schedule=one_shot", [0, 2, 2]), ("--prune.score=random", [0, 0, 0])])
+def test_rounds_that_did_not_make_the_mask_are_not_counted(word: str, expected: list[float], search: Callable[..., Path]) -> None:
+    """Pruned at once after round 0, every mask took its two epochs alone; a drawn one took none."""
+    run = search(word, "--rewind.to=init", "--prune.rounds=2", folder="Supervised")
+    assert [epochs(run, round_) for round_ in range(3)] == expected
+
+
+def test_a_search_that_started_from_a_ticket(small_search: Path, search: Callable[..., Path]) -> None:
+    """Inside another ticket's mask its epochs are not all; from a dense one it begins like any other, from its rewind point."""
+    start = "--start.weights=" + str(small_search)
+    run = search(start + "/round_01/ticket.safetensors", "--prune.rounds=1")
+    for round_ in range(2):
+        with pytest.raises(InputError, match="is of a search that started from a ticket"):
+            epochs(run, round_)
+    dense = search(start + "/round_00/ticket.safetensors", "--prune.rounds=2")
+    assert [epochs(dense, round_) for round_ in range(3)] == [0, 0, 1]
+
+
+def test_a_search_whose_record_is_lost(small_search: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_search, run)
+    told = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**told, "config": {}}))
+    with pytest.raises(InputError, match=r"run\.json does not say prune\.score"):
+        epochs(run, 2)
+    (run / "run.json").unlink()
+    with pytest.raises(InputError, match=r"run\.json is missing"):
+        epochs(run, 2)
+
+
 def test_a_search_whose_rounds_do_not_lie_there(small_search: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(small_search, run)

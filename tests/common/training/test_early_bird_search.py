@@ -57,6 +57,14 @@ def test_a_round_ends_where_masks_of_runs_of_every_length_settle(early: Path, se
     assert (mask_of(early / "round_01/ticket.safetensors") == masks[-1]).all()
 
 
+def test_in_a_later_round_distances_are_fractions_of_what_it_keeps(early: Path) -> None:
+    """Masks of one count differ in an even number of weights; as fractions of the scope, hardly any product would be whole."""
+    told, kept = details(early, 1)["early_bird"]["distances"], int(mask_of(early / "round_01/ticket.safetensors").sum())
+    changed = [distance * kept for distance in told]
+    assert any(changed)
+    assert changed == pytest.approx([2 * round(count / 2) for count in changed])
+
+
 def test_the_last_round_is_trained_to_its_end(early: Path) -> None:
     assert "early_bird" not in details(early, 2)
     assert details(early, 2)["epochs"] == 5
