@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,14 @@ def test_both_spellings_of_a_command_work(spelling: list[str]) -> None:
     assert "--recipe" in done.stdout
 
 
+def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        yield from (word[2:] for word in action.option_strings if word.startswith("--"))
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _flags(command)
+
+
 def test_commands_of_the_readmes_name_flags_that_exist() -> None:
     from common.config import leaves
     from Downstream.config import DownstreamConfig
@@ -131,11 +142,10 @@ def test_commands_of_the_readmes_name_flags_that_exist() -> None:
         "print_config",
         "dry_run",
         "jobs",
-        "help",
-        "json",
         "out",
-        "workers",
     }
+    for module in ("common.exchange.__main__", "common.tickets.__main__", "common.studies.__main__"):
+        known |= set(_flags(importlib.import_module(module)._parser()))
     for readme in (ROOT / "README.md", *(ROOT / folder / "README.md" for folder in FOLDERS)):
         for flag in re.findall(r"--([a-z_]+(?:\.[a-z_0-9]+)?)", readme.read_text(encoding="utf-8")):
             assert flag in known, f"{readme.name}: --{flag}"
