@@ -53,7 +53,9 @@ class LinearConfig:
     max_iterations: int = option(1000, "iterations of L-BFGS at most")
 
     def __post_init__(self) -> None:
-        require(bool(self.l2) and min(self.l2) > 0, "linear.l2", list(self.l2), "at least one number > 0")
+        strengths = list(self.l2)
+        is_set = bool(strengths) and len(set(strengths)) == len(strengths)
+        require(is_set and min(strengths) > 0, "linear.l2", strengths, "at least one number > 0, all different")
         require(self.folds >= 2, "linear.folds", self.folds, "an integer >= 2")
         require(self.max_iterations >= 1, "linear.max_iterations", self.max_iterations, "an integer >= 1")
 
@@ -122,7 +124,7 @@ class DownstreamConfig(SearchConfig):
             ("linear.*", lambda c: c.protocol != "linear"),
             ("linear.l2", lambda c: c.linear.solver == "sgd"),
             ("linear.max_iterations", lambda c: c.linear.solver == "sgd"),
-            ("linear.folds", lambda c: c.linear.solver == "sgd" or len(c.linear.l2) == 1),
+            ("linear.folds", lambda c: not c.chooses_by_folds),
             ("ticket.*", lambda c: c.searches),
             *((name, lambda c: not c.searches) for name in ("prune.*", "rewind.*", "start.head", "start.train")),
             ("evaluation.head", lambda c: c.evaluation.head != "ticket"),  # auto becomes one of the others in an evaluation
@@ -184,6 +186,12 @@ class DownstreamConfig(SearchConfig):
     def trains_in_steps(self) -> bool:
         """Whether an optimizer takes steps: under `full`, and under `linear` by SGD."""
         return self.protocol == "full" or (self.protocol == "linear" and self.linear.solver == "sgd")
+
+    @property
+    def chooses_by_folds(self) -> bool:
+        """Whether folds of the training labels choose among L2 strengths: where there are several, and no validation labels."""
+        has_validation = self.evaluation.split == "test" and (self.data.labels is None or self.data.validation_labels > 0)
+        return self.protocol == "linear" and self.linear.solver == "lbfgs" and len(self.linear.l2) > 1 and not has_validation
 
     def _check_search(self) -> None:
         """Refuse what a search on the task cannot be combined with.

@@ -13,7 +13,7 @@ from common.studies.study import Transfer
 from common.studies.words import UNPRUNED, WHOLE
 
 NO_VERDICT = "no verdict"
-"""The source saw the target's labels: numbers are shown, nothing is concluded."""
+"""The source saw the target's labels, or dense had less training: numbers are shown, nothing is concluded."""
 NO_RESULT = "no result"
 
 
@@ -60,6 +60,11 @@ class Group:
     def saw_images(self) -> bool:
         """Whether a source saw images of the target's classes, without labels."""
         return "source_saw_images" in self.flags
+
+    @property
+    def dense_less_trained(self) -> bool:
+        """Whether a round of a search on a task had more training behind it than its round 0."""
+        return "dense_less_trained" in self.flags
 
 
 @dataclass(frozen=True)

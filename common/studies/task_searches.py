@@ -21,7 +21,8 @@ class TaskSearch:
     Attributes:
         name: of the search in the study file.
         first: a result that stands for what its runs share.
-        groups: the seeds of every round, by round; `winning` is the verdict against round 0, which is dense.
+        groups: the seeds of every round, by round; `winning` is the verdict against round 0, which is dense; none
+            where a round had more training behind it.
         against: for every other search on the same task with the same labels, the paired difference at each round that both have
             (this one minus the other); None with fewer than 3 pairs, or where a source saw the target's labels.
     """
@@ -59,7 +60,7 @@ def _judged(groups: Sequence[Group], *, higher: bool) -> tuple[Group, ...]:
             return None
         if dense is None:
             return statistics.FEW
-        if group.saw_target:
+        if group.saw_target or group.dense_less_trained:
             return NO_VERDICT
         return statistics.winning(list(group.values.values()), list(dense.values.values()), higher_is_better=higher)
 

@@ -13,6 +13,10 @@ from common.studies.wording import about
 from common.studies.words import label, number, percent
 
 _COLOURS = {statistics.WINNING: "good", statistics.NOT_WINNING: "bad"}
+_LESS_TRAINED = (
+    "Rounds of this search had more training behind them than round 0, so what they gain on it may be training alone: no verdict "
+    "against round 0 is given for them."
+)
 
 
 def task_searches_section(searches: Sequence[TaskSearch]) -> Markup:
@@ -33,6 +37,8 @@ def task_searches_section(searches: Sequence[TaskSearch]) -> Markup:
         parts.append(
             tag("p", f"{label(str(first.result['metric']))} on the {first.result['split']} images.{drawn}", class_="soft")
         )
+        if any(group.dense_less_trained for group in search.groups):
+            parts.append(tag("p", _LESS_TRAINED, class_="soft"))
         parts.append(_table(search))
     return joined(parts)
 

@@ -20,7 +20,8 @@ CONTROLS: dict[str, str] = {
     "reinit": "the ticket's mask on fresh random weights",
     "mask_only": "the ticket's mask on the weights that the task's recipe starts from",
     "perturbed": "the ticket's mask with a tenth of its ones and a tenth of its zeros flipped; it keeps more than the ticket",
-    "small_dense": "a narrower network from random weights with no more weights than the ticket keeps, nothing cut",
+    "small_dense": "a narrower network with no more weights than the ticket keeps, nothing cut; from random weights unless "
+    "others of its width are given",
     "dense_long": "the whole pre-trained network, trained for as many more epochs as the ticket's search took",
     "swapped": "the ticket's mask with a tenth of its weights exchanged for as many others",
 }

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from common.result_flags import FLAGS
 from common.tickets.mask import Mask
 
+ALARMS = ("layer_collapsed", "at_chance")
+"""The flags of a round that say that it is ruined."""
+
 
 def mask_alarms(mask: Mask) -> tuple[str, ...]:
     """Return ("layer_collapsed",) where a tensor of the mask keeps no weight, else ()."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.durations import canonical_duration
-from common.files import sha256_file
+from common.files import read_json, sha256_file
 from common.tickets.mask import Mask
 from common.tickets.scope import Scope
 from common.tickets.ticket import Description, Ticket, save_ticket
@@ -67,7 +67,7 @@ class Round:
         seconds: what its training took.
         is_last: its result is the run's too.
         trained: its weights, where they are kept.
-        details: what its result says besides.
+        details: what its result says besides; from_epoch and epochs at least.
     """
 
     number: int
@@ -115,7 +115,12 @@ def _measure(run: Run, records: Records, task: Task, ended: Round, ticket: Ticke
         ticket=ticket.digest,
         mask_digest=mask.digest(),
         source={"folder": run.invocation.folder, "recipe": run.invocation.recipe, "seed": records.seed, "round": ended.number},
-        flags=(*records.flags, *mask_alarms(mask), *task.alarms(measured[split], split)),
+        flags=(
+            *records.flags,
+            *(_dense_less_trained(run, ended) if records.protocol == "imp" else ()),
+            *mask_alarms(mask),
+            *task.alarms(measured[split], split),
+        ),
         details={
             "layer_density": {name: int(part.sum()) / part.numel() for name, part in mask.items()},
             "start": dict(records.start) if records.start else None,
@@ -124,6 +129,18 @@ def _measure(run: Run, records: Records, task: Task, ended: Round, ticket: Ticke
             **task.details(),
         },
     )
+
+
+def _dense_less_trained(run: Run, ended: Round) -> tuple[str, ...]:
+    """Flag a round on a task that had more training behind it than round 0, the dense run that it is judged against.
+
+    That is every round which starts where round 0 or the last one ended, and one that went on for longer than round 0.
+    """
+    if ended.number == 0:
+        return ()
+    epochs = float((read_json(run.round_path(0) / "result.json")["details"]).get("epochs", 0))  # not told: counts as less
+    longer = ended.details["from_epoch"] + ended.details["epochs"] > epochs
+    return ("dense_less_trained",) if longer or ended.rewind_to in ("round0", "final") else ()
 
 
 def _naming(outcome: Outcome, kept: Mapping[str, str] | None, folder: str) -> Outcome:

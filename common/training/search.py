@@ -18,7 +18,7 @@ from common.tickets.schedule import kept_counts
 from common.tickets.scope import find_scope
 from common.tickets.ticket import Ticket
 from common.tickets.weights_file import NetworkState, load_weights, save_weights
-from common.training.alarms import alarm_text
+from common.training.alarms import ALARMS, alarm_text
 from common.training.checkpoint import load_checkpoint
 from common.training.distributed import broadcast, follow_first_, require_agreement, state_digest, world_size
 from common.training.first_round import FirstRound, first_round, round_steps
@@ -247,8 +247,8 @@ def _details(s: Search, round_: int, trained: Trained, early_bird: EarlyBird | N
 
 
 def _alarms(s: Search, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the flags of a round that are not the whole search's."""
-    return tuple(flag for flag in result["flags"] if flag not in s.records.flags)
+    """Return the flags of a round that say that it is ruined and are not the whole search's."""
+    return tuple(flag for flag in result["flags"] if flag in ALARMS and flag not in s.records.flags)
 
 
 def _stop_if_ruined(s: Search, round_: int) -> None:

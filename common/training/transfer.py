@@ -154,11 +154,16 @@ def _narrow(
     protocol: str,
     narrower: Narrower | None,
 ) -> Start:
-    """Start control small_dense, whose backbone is another one: from its fresh weights, or from given ones of its width."""
+    """Start control small_dense, whose backbone is another one: from its fresh weights, or from given ones of its width.
+
+    Fresh weights are flagged against a ticket whose own were trained: what the narrower network loses may be that.
+    """
     if narrower is None:
         raise InputError("ticket.control small_dense is another network than the ticket's; train it in a task, judge that run")
     start, seen = _fill_given(backbone, given, dataset, accept_mismatch) if given.weights is not None else (None, ())
-    flags = dict.fromkeys((*source_flags(ticket.header["origin"], dataset), *seen))
+    is_behind = given.weights is None and ticket.header["rewind"]["to"] != "init"
+    behind = ("control_not_pretrained",) if is_behind else ()
+    flags = dict.fromkeys((*source_flags(ticket.header["origin"], dataset), *seen, *behind))
     return Start("small_dense", None, ticket, config.statistics(protocol), tuple(flags), start, narrower)
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
+from common.cli import resolve
 from common.tickets import load_ticket
-from Downstream.main import main
+from Downstream.main import COMMAND, main
+from Downstream.transfer import build_arm
 
 FAST = (
     "--data.name=digits:3-5", "--train.device=cpu", "--train.threads=1", "--log.tensorboard=false", "--log.progress=false",
@@ -103,13 +106,26 @@ def test_a_narrower_network_of_as_many_weights(
     assert (weights, ticket.mask.kept, "parameters") == (small["cost"], small["limit"], small["equal"])
     assert weights <= ticket.mask.kept
     assert told["density"] == weights / ticket.mask.size
-    assert (told["mask_digest"], told["ticket"], told["flags"]) == (None, ticket.digest, [])
+    assert (told["mask_digest"], told["ticket"], told["flags"]) == (None, ticket.digest, ["control_not_pretrained"])
     assert all(value.all() for name, value in kept.items() if name.removeprefix("weight/") in ticket.mask), "nothing is pruned"
     assert main([f"--evaluate={run}"]) == 0
     assert f"test/top1 {told['value']:.4f}" in capsys.readouterr().out
     other, by_macs = transfer(*FULL, *words, "--ticket.equal=macs")
     assert by_macs["details"]["small_dense"]["width"] != small["width"]
     assert other.parent != run.parent
+
+
+def test_fresh_weights_are_flagged_only_against_a_ticket_that_was_trained(
+    search: Callable[..., Path], small_search: Path
+) -> None:
+    untrained = search("--rewind.to=init", "--prune.rounds=1", "--train.epochs=1")
+    for file, expected in {
+        untrained / "round_01/ticket.safetensors": False,
+        small_search / "round_01/ticket.safetensors": True,
+    }.items():
+        words = [*FAST, f"--ticket.file={file}", "--ticket.control=small_dense"]
+        flags = build_arm(resolve(COMMAND, words).config, torch.device("cpu")).start.flags
+        assert ("control_not_pretrained" in flags) == expected
 
 
 def test_a_narrower_network_may_start_from_weights_of_its_width(
@@ -123,6 +139,7 @@ def test_a_narrower_network_may_start_from_weights_of_its_width(
     given, kept = load_file(narrow / "rewind.safetensors"), load_file(run / "trained.safetensors")
     assert np.array_equal(kept["weight/layer3.0.conv2.weight"], given["weight/layer3.0.conv2.weight"])
     assert told["details"]["start"]["source"]["folder"] == "Supervised"
+    assert "control_not_pretrained" not in told["flags"]
     whole = f"--start.weights={small_search}/round_00/ticket.safetensors"
     assert main([*FAST, *words, whole, f"--out={tmp_path / 'refused'}"]) == 2
     assert not (tmp_path / "refused").exists()

@@ -159,7 +159,17 @@ def test_rewind_points_of_a_search_from_given_weights(find: Find, small_search: 
         assert not np.array_equal(before["weight/layer4.0.conv2.weight"], after["weight/layer4.0.conv2.weight"])
         assert not np.array_equal(rewind["head/weight"], after["head/weight"]) or to == "round0"
         assert result(run, 0)["details"]["epochs"] == 2
-        assert result(run, 1)["flags"] == []  # the source has digits 0 to 2
+        # the source has digits 0 to 2; rewound to the end of round 0, round 1 has two trainings behind it
+        assert result(run, 1)["flags"] == (["dense_less_trained"] if to == "round0" else [])
+        assert result(run, 0)["flags"] == []
+
+
+def test_rounds_with_more_training_than_round_0_are_flagged_and_not_taken_for_ruined(find: Find, found: Path) -> None:
+    assert all(result(found, round_)["flags"] == [] for round_ in ROUNDS)
+    final = find("--rewind.to=final", "--prune.on_alarm=stop")
+    longer = find("--train.epochs=1", "--prune.epochs=2", "--prune.rounds=1")
+    assert [result(final, round_)["flags"] for round_ in ROUNDS] == [[], ["dense_less_trained"], ["dense_less_trained"]]
+    assert [result(longer, round_)["flags"] for round_ in range(2)] == [[], ["dense_less_trained"]]
 
 
 def test_a_search_goes_on_inside_the_mask_of_a_ticket(find: Find, small_search: Path) -> None:

@@ -40,6 +40,10 @@ def hashed(command: Command, *words: str) -> str:
     return config_hash(command.folder, resolve(command, list(words)).config)
 
 
+L2 = "--linear.l2=[1,10]"
+CHOOSING, NO_CHOOSING = ("--data.labels=40", "--data.validation_labels=4"), "--data.validation_labels=0"
+MEASURED = "--evaluation.split=validation"
+
 ALIKE = [
     (SIMCLR, ["--data.name=digits:6-9"], ["--data.name=digits:6,7,8,9"]),
     (SIMCLR, ["--data.name=digits:6-9"], ["--data.name=digits: 9,6 ,7-8,8"]),
@@ -92,6 +96,8 @@ ALIKE = [
     (DOWNSTREAM, [FULL], [FULL, "--linear.l2=[3]", "--linear.folds=9"]),
     (DOWNSTREAM, ["--linear.l2=[1,10]"], ["--linear.l2=[10,1]"]),
     (DOWNSTREAM, ["--linear.l2=[2]"], ["--linear.l2=[2]", "--linear.folds=9"]),
+    (DOWNSTREAM, ["--data.labels=null", L2], ["--data.labels=null", L2, "--linear.folds=9"]),
+    (DOWNSTREAM, [*CHOOSING, L2], [*CHOOSING, L2, "--linear.folds=9"]),
     (DOWNSTREAM, ["--keep.trained=last"], ["--keep.trained=all"]),
     (DOWNSTREAM, [KNN, "--keep.trained=last"], [KNN, "--keep.trained=none", "--linear.l2=[3]", "--train.epochs=7"]),
     (DOWNSTREAM, [BY_SGD, "--linear.l2=[1,2]"], [BY_SGD, "--linear.max_iterations=7", "--linear.folds=9", "--augment.flip=1"]),
@@ -146,6 +152,9 @@ APART = [
     (DOWNSTREAM, [], ["--data.metric=mean_per_class"]),
     (DOWNSTREAM, [FULL, "--train.epochs=7"], [FULL]),
     (DOWNSTREAM, ["--keep.trained=none"], ["--keep.trained=last"]),
+    (DOWNSTREAM, [L2, NO_CHOOSING], [L2, NO_CHOOSING, "--linear.folds=9"]),
+    (DOWNSTREAM, [*CHOOSING, MEASURED, L2], [*CHOOSING, MEASURED, L2, "--linear.folds=9"]),
+    (DOWNSTREAM, ["--data.labels=null", MEASURED, L2], ["--data.labels=null", MEASURED, L2, "--linear.folds=9"]),
     (DOWNSTREAM, [], [KNN]),
     (DOWNSTREAM, [KNN], [KNN, "--evaluation.neighbours=5"]),
     (DOWNSTREAM, [], [BY_SGD]),
@@ -159,6 +168,13 @@ APART = [
 @pytest.mark.parametrize(("command", "one", "other"), APART)
 def test_two_runs_are_two_runs(command: Command, one: list[str], other: list[str]) -> None:
     assert hashed(command, *one) != hashed(command, *other)
+
+
+def test_a_strength_given_twice_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"linear\.l2: got \[1\.0, 10\.0, 10\.0\], expected at least one number > 0, all different"
+    ):
+        hashed(DOWNSTREAM, "--linear.l2=[1,10,10]")
 
 
 def test_two_folders_never_share_a_hash() -> None:
@@ -239,7 +255,7 @@ CONTEXT = {
     "linear.solver": {"protocol": "linear"},
     "linear.standardise": {"protocol": "linear"},
     "linear.l2": {"protocol": "linear"},
-    "linear.folds": {"protocol": "linear", "linear.l2": [1.0, 2.0]},
+    "linear.folds": {"protocol": "linear", "linear.l2": [1.0, 2.0], "data.validation_labels": 0},
     "linear.max_iterations": {"protocol": "linear"},
 }
 
@@ -349,7 +365,8 @@ def work_of(config: Any) -> Any:
         return config.evaluation.neighbours
     if linear.solver == "sgd":
         return linear.standardise, in_steps, [optimizer_of(changed(config, {"optim.lr": rate})) for rate in rates]
-    return linear.standardise, sorted(linear.l2), linear.max_iterations, linear.folds if len(linear.l2) > 1 else 0
+    by_folds = len(linear.l2) > 1 and config.data.labels is not None and config.data.validation_labels == 0
+    return linear.standardise, sorted(linear.l2), linear.max_iterations, linear.folds if by_folds else 0
 
 
 def meaning_of(config: Any) -> Any:

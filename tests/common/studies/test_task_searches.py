@@ -72,13 +72,16 @@ def test_the_page_and_the_table_show_them(report):
     assert [row[:4] for row in rows if row[0] == "drawn"] == [["drawn", "", "random", str(k)] for k in range(3)]
 
 
-def test_a_source_that_saw_the_target_gets_no_verdict(toys, write_round):
+@pytest.mark.parametrize("flag", ["source_saw_target", "dense_less_trained"])
+def test_some_flags_leave_no_verdict(flag, toys, write_round):
     plan = toys.plan(searches={"magnitude": SEARCHES["magnitude"]}, transfers=None, floors=None)
     for job in plan.jobs:
         for number, seeds in enumerate(VALUES["magnitude"]):
-            metrics = {"test/top1": seeds[job.seed]}
-            told = {"protocol": "imp", "split": "test", "metric": "top1", "flags": ["source_saw_target"], "metrics": metrics}
+            metrics, flags = {"test/top1": seeds[job.seed]}, [flag] if number or flag == "source_saw_target" else []
+            told = {"protocol": "imp", "split": "test", "metric": "top1", "flags": flags, "metrics": metrics}
             write_round(job, number, seeds[job.seed], last=number == 2, **told)
     done = Plan(load_study(plan.study.file), plan.out, tuple(replace(job, status="done") for job in plan.jobs))
     groups = write_report(done)["task_searches"][0]["groups"]
     assert [group["winning"] for group in groups] == [None, "no verdict", "no verdict"]
+    said = "more training behind them than round 0" in (done.folder / "report.html").read_text()
+    assert said == (flag == "dense_less_trained")
