@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
 
@@ -138,3 +139,42 @@ def test_a_file_that_breaks_the_schema_is_refused(tmp_path, old, new, says):
 def test_an_unknown_table_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match="unknown table 'table9'; known tables are sparse_transfer_resnet50_full, "):
         load_tables(["table9"])
+
+
+def test_the_recipes_that_cells_ask_for_are_there_and_say_what_the_cells_say():
+    from common.cli import resolve
+    from common.config import as_tree
+    from common.recipes import recipe_names
+    from Downstream.main import COMMAND
+
+    names = set(recipe_names(COMMAND.recipes))
+    asked = ("train.epochs", "train.batch_size", "optim.lr", "optim.sweep", "data.labels", "data.name", "model.name")
+    trees = {}
+    seen = set()
+    for cell in (cell for table in load_tables() for cell in table.cells if cell.apart is None):
+        existing = [name for name in cell.match["recipe"] if name in names]
+        assert existing, cell.match["recipe"]
+        for name in existing:
+            if "mobilenet" in cell.match["config.model.name"][0] and "mobilenet" not in name:
+                continue  # such a recipe is told another backbone
+            if name not in trees:
+                trees[name] = as_tree(resolve(COMMAND, [f"--recipe={name}"]).config)
+            tree = trees[name]
+            for path in asked:
+                group, _, key = path.partition(".")
+                texts = cell.match["data.name"] if path == "data.name" else cell.match[f"config.{path}"]
+                if "mobilenet" in name and path in ("data.name", "optim.lr"):
+                    continue  # told on the line
+                value = tree[group][key]
+                assert (value if isinstance(value, str) else json.dumps(value)) in texts, (name, path, cell)
+            if cell.match["protocol"] != ("imp",):
+                assert (tree["protocol"],) == cell.match["protocol"]
+            seen.add(name)
+    assert len(seen) == 5 + 2 * (1 + 12 + 1)
+
+
+def test_every_data_set_of_a_compared_cell_is_in_the_catalogue():
+    from common.data.catalogue import CATALOGUE
+
+    compared = [cell for table in load_tables() for cell in table.cells if cell.apart is None]
+    assert {name for cell in compared for name in cell.match["data.name"]} <= set(CATALOGUE)
