@@ -3,9 +3,9 @@
 Bytes. A zip archive (torch's, numpy's) has a checksum over every content, so any change of bytes either is refused or changes
 nothing at all: mask, weights and head are compared bit for bit. torch's older stream has none. There a change before the storages
 (names, sizes, strides, keys) is refused or changes nothing. A change inside the storages may give other legal numbers, which
-nobody can tell; then names and shapes stay. For formats whose weights are 0 where the mask is (`wrapped`, `distiller`) the mask still
-prunes no weight that is not 0, so the network stays what its weights are, and one changed byte leaves the mask as it was; for `zeros`
-it is what the zeros in the file now say.
+nobody can tell; then names and shapes stay. For formats whose weights are 0 where the mask is (`wrapped`, `distiller`) the mask
+still prunes no weight that is not 0, so the network stays what its weights are, and one changed byte leaves the mask as it was;
+for `zeros` it is what the zeros in the file now say.
 
 Contents. A change that a writer could have made (a tensor dropped, renamed, of another type, shape or value, or none at all) is
 refused, or every mask that is left is the old one.
