@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from common.exchange.pickle_machine import Inert
 from common.exchange.plain_arrays import read_arrays
 from common.exchange.restricted_pickle import read_restricted
 from common.models.layouts.checkpoint import UnsafePickleError, load_tree, state_dict_in, tensors_in, without_prefixes
-from common.models.layouts.tensor_memory import check_memory
+from common.models.layouts.tensor_memory import check_memory, is_archive
 from common.tickets.container import read_bytes
 from common.tickets.header import WEIGHT, is_ticket
 from common.tickets.ticket import load_ticket
@@ -98,7 +97,7 @@ def _torch_tree(path: Path) -> Any:
         tree = load_tree(path, str(path))
     except UnsafePickleError as error:
         raise InputError(f"{error}; or give --legacy-pickle, which reads its tensors and runs nothing") from error
-    if not zipfile.is_zipfile(path):
+    if not is_archive(path):
         read_restricted(path)
     return tree
 

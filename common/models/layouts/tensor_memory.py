@@ -17,6 +17,16 @@ _ZIP = b"PK\x03\x04"
 _DEPTH = 6
 
 
+def is_archive(path: Path) -> bool:
+    """Say whether a file begins as a zip archive, which is what torch goes by.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return file.read(len(_ZIP)) == _ZIP
+
+
 def check_archive(path: Path, what: str) -> None:
     """Check the checksum of every entry of a zip archive; other files pass. torch.load ignores checksums.
 
@@ -24,9 +34,8 @@ def check_archive(path: Path, what: str) -> None:
         InputError: a checksum or the archive itself is wrong, an entry is compressed (which torch never does) or comes twice.
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
-        if file.read(len(_ZIP)) != _ZIP:
-            return
+    if not is_archive(path):
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

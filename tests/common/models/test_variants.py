@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from common.errors import InputError
 from common.models.backbones import build_backbone, rebuild_backbone
+from common.models.start import load_start_weights_, read_start_weights
 from common.tickets.mask import Mask
 from common.tickets.ticket import Description, load_ticket, save_ticket
 from common.tickets.weights_file import NetworkState
@@ -80,6 +81,26 @@ def test_variants_that_a_backbone_has_not(name: str, settings: dict[str, str], m
     with pytest.raises(InputError, match=message) as error:
         build_backbone(name, **settings)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_a_variant_start_no_other(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A file in Distiller's layout of MobileNetV1: names of its blocks in one row, for a network with ReLU."""
+    variant = build_backbone("mobilenetv1_100", seed=1, variant="relu")
+    places = [f"blocks.{stage}.{block}" for stage, blocks in enumerate((1, 2, 2, 6, 2)) for block in range(blocks)]
+    parts = {"conv_dw": "0", "bn1": "1", "conv_pw": "3", "bn2": "4"}
+    state = {"model.0.0.weight": variant.get_parameter("conv_stem.weight")}
+    state |= {f"model.0.1.{key}": tensor for key, tensor in variant.get_submodule("bn1").state_dict().items()}
+    for number, place in enumerate(places, start=1):
+        for part, index in parts.items():
+            for key, tensor in variant.get_submodule(f"{place}.{part}").state_dict().items():
+                state[f"model.{number}.{index}.{key}"] = tensor
+    torch.save(state, tmp_path / "m.pth")
+    start = read_start_weights(tmp_path / "m.pth")
+    fresh = build_backbone("mobilenetv1_100", seed=2, variant="relu")
+    load_start_weights_(fresh, start, "m.pth")
+    assert all(torch.equal(tensor, variant.state_dict()[name]) for name, tensor in fresh.state_dict().items())
+    with pytest.raises(InputError, match="weights of the variant relu.*the model's variant is None.*set model.variant relu"):
+        load_start_weights_(build_backbone("mobilenetv1_100"), start, "m.pth")
 
 
 def test_a_ticket_keeps_its_variant(tmp_path) -> None:  # type: ignore[no-untyped-def]
