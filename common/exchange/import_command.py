@@ -24,15 +24,18 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--weights", help="file of the weights, where FILE holds masks alone")
     parser.add_argument("--dense", action="store_true", help="take weights without a mask as a ticket of density 1")
     parser.add_argument("--data", help="name of the data set that the weights were trained on, such as cifar10")
+    parser.add_argument(
+        "--objective", help="what they were trained for, such as supervised, which a result on that data is flagged by"
+    )
     parser.add_argument("-o", "--output", required=True, help="ticket to write; an existing file is refused")
 
 
 def run(words: argparse.Namespace) -> int:
     """Import, and print what was matched."""
-    from common.exchange.import_ticket import Request, import_ticket
-
     if Path(words.output).exists():
         raise InputError(f"{words.output} exists; choose another file")
+    from common.exchange.import_ticket import Request, import_ticket
+
     request = Request(
         Path(words.file),
         words.arch,
@@ -44,6 +47,7 @@ def run(words: argparse.Namespace) -> int:
         weights=Path(words.weights) if words.weights is not None else None,
         dense=words.dense,
         data=words.data,
+        objective=words.objective,
     )
     print("\n".join(import_ticket(request).lines()))
     return 0

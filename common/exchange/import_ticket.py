@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from common.exchange.mask_rules import (
 from common.exchange.match import Matched, Named, canonical, match
 from common.exchange.source import read_source
 from common.models.backbones import rebuild_backbone
+from common.models.resnet_skeleton import resnet_skeleton
 from common.tickets.ticket import Description, save_ticket
 from common.tickets.weights_file import NetworkState
 
@@ -48,6 +50,7 @@ class Request:
         weights: file of the weights where `file` holds masks alone.
         dense: take weights without a mask as a ticket of density 1.
         data: what the weights were trained on; None: not known.
+        objective: what they were trained for; None: what the layout of the names says, such as moco.
     """
 
     file: Path
@@ -60,6 +63,7 @@ class Request:
     weights: Path | None = None
     dense: bool = False
     data: str | None = None
+    objective: str | None = None
 
 
 def import_ticket(request: Request) -> Report:
@@ -76,18 +80,19 @@ def import_ticket(request: Request) -> Report:
     found = importer.read(source)
     named = canonical(found, what)
     spec = _input_of(request, importer, found, named)
-    backbone = rebuild_backbone(
-        {"name": request.arch, "stem": request.stem, "in_chans": spec.channels, "variant": importer.variant},
-        seed=0,
-        stream="import",
-        size=spec.size,
-    )
+    backbone = _layers({"name": request.arch, "stem": request.stem, "in_chans": spec.channels, "variant": importer.variant}, spec)
     matched = match(named.weights, backbone, found.left_out, what) if named.weights is not None else None
     kept = _kept(request, found, named, matched, backbone)
     check_density(kept.mask, request.expect_density, what)
     description = _description(request, importer, found, named, kept, spec, backbone)
     ticket = save_ticket(request.output, kept.mask, description, weights=_state(matched, kept))
     return Report(ticket, importer.name, named.layout.name, matched, kept)
+
+
+def _layers(arch: Mapping[str, Any], spec: InputSpec) -> nn.Module:
+    """Return a backbone to match names and shapes with; the usual ones without what building them takes."""
+    skeleton = resnet_skeleton(arch["name"], stem=arch["stem"], in_chans=arch["in_chans"]) if arch["variant"] is None else None
+    return skeleton or rebuild_backbone(arch, seed=0, stream="import", size=spec.size)
 
 
 def _check_options(request: Request, importer: Importer) -> None:
@@ -155,7 +160,8 @@ def _description(
     request: Request, importer: Importer, found: Found, named: Named, kept: Kept, spec: InputSpec, backbone: nn.Module
 ) -> Description:
     arch: Any = backbone.arch
-    origin = {**dict.fromkeys(_ORIGIN), "importer": importer.name, "data": request.data, "objective": named.layout.objective}
+    objective = request.objective or named.layout.objective
+    origin = {**dict.fromkeys(_ORIGIN), "importer": importer.name, "data": request.data, "objective": objective}
     given = request.weights is not None or found.rule == "dense"
     return Description(
         arch=arch,

@@ -16,6 +16,7 @@ from common.models.resnet_form import resnet_form
 from common.models.start import check_values
 
 COUNTER = "num_batches_tracked"
+_BESIDE = (COUNTER, "total_ops", "total_params")  # the last two are left in a network by thop, which counts its operations
 _HEAD = "head."
 
 
@@ -86,22 +87,31 @@ def match(parts: Parts, backbone: nn.Module, left_out: tuple[str, ...], what: st
     _check_names(own, parts, matched, backbone, what)
     layer, head, names = _head(parts, own, int(getattr(backbone, "num_features", 0)), what)
     left_over = sorted(set(parts.state) - set(own) - names)
-    left_over = [name for name in left_over if not name.endswith(COUNTER)]
+    beside = tuple(name for name in left_over if name.rpartition(".")[2] in _BESIDE)
+    left_over = [name for name in left_over if name not in beside]
     if left_over:
         raise InputError(
             f"{what} holds {left_over[0]!r} ({len(left_over)} such tensors), which is part of neither the backbone "
             f"{_name(backbone)} nor a classifier of it; is it another architecture? Else leave it out of the file"
         )
-    for name in matched:
-        check_values(name, parts.state[name], own[name], what)
-    for name, tensor in head.items():
-        check_values(_HEAD + name, tensor, torch.empty(0), what)
     state = {
-        name: parts.state[name].detach().to(own[name].dtype) if name in parts.state else torch.zeros_like(own[name])
-        for name in own
+        name: _as(parts.state[name], own[name].dtype, name, what) if name in parts.state else _counter(own[name]) for name in own
     }
-    head = {name: tensor.detach().to(torch.float32) for name, tensor in head.items()}
-    return Matched(state, head, layer, len(own) - len(matched), (*parts.left_out, *left_out))
+    head = {name: _as(tensor, torch.float32, _HEAD + name, what) for name, tensor in head.items()}
+    return Matched(state, head, layer, len(own) - len(matched), (*parts.left_out, *left_out, *beside))
+
+
+def _as(given: Tensor, dtype: torch.dtype, name: str, what: str) -> Tensor:
+    """Return a tensor of a file in the network's type, in which it must be finite too."""
+    own = torch.empty(0, dtype=dtype)
+    check_values(name, given, own, what)
+    if given.dtype != dtype:
+        check_values(name, given.to(dtype), own, what)
+    return given.detach().to(dtype)
+
+
+def _counter(own: Tensor) -> Tensor:
+    return torch.zeros(own.shape, dtype=own.dtype)
 
 
 def _check_names(own: Mapping[str, Tensor], parts: Parts, matched: list[str], backbone: nn.Module, what: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from common.errors import InputError
@@ -15,6 +16,10 @@ from common.tickets.container import read_bytes
 from common.tickets.header import WEIGHT, is_ticket
 from common.tickets.ticket import load_ticket
 from common.tickets.weights_file import load_tensors, load_weights
+
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_TYPES = (*_WHOLE, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_MAX_ITEMS = 2**28  # more than a layer of weights has; a file of a few bytes can announce any number
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,25 @@ def read_source(path: Path, weights: Path | None = None) -> Source:
 
 def _source(path: Path, weights: Source | None = None) -> Source:
     tree = READERS.get(path.suffix.lower(), _torch_tree)(path)
-    tensors = without_prefixes(state_dict_in(tree, str(path)), str(path))
-    return Source(path, tree, tensors, weights)
+    return Source(path, tree, _usable(state_dict_in(tree, str(path)), path), weights)
 
 
 def without_module(named: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     """Return the tensors of a part of a file's tree, without prefixes that wrappers give to every name; errors as above."""
-    return without_prefixes(tensors_in(named), str(path))
+    return _usable(tensors_in(named), path)
+
+
+def _usable(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Refuse tensors that are none of a network: importers compute with them before names and shapes are known."""
+    for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.dtype in _TYPES and tensor.device.type == "cpu"
+        if not plain or tensor.is_nested or tensor.numel() > _MAX_ITEMS:
+            size = "x".join(map(str, tensor.shape)) if not tensor.is_nested else "nested"
+            raise InputError(
+                f"{path}: {name!r} is a {tensor.layout} tensor of {tensor.dtype} ({size}, {tensor.device.type}), expected a "
+                f"dense one of at most {_MAX_ITEMS:,} real numbers"
+            )
+    return without_prefixes({name: tensor.detach() for name, tensor in tensors.items()}, str(path))
 
 
 def _torch_tree(path: Path) -> Any:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-_DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
+DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
     (False, (2, 2, 2, 2)): 18,
     (False, (3, 4, 6, 3)): 34,
     (True, (3, 4, 6, 3)): 50,
     (True, (3, 4, 23, 3)): 101,
     (True, (3, 8, 36, 3)): 152,
 }
+"""(bottleneck blocks, blocks of every stage) -> layers; He et al. 2016, table 1."""
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.conv1\.weight")
 
 
@@ -29,7 +30,7 @@ def resnet_form(state: Mapping[str, Tensor]) -> str | None:
     places = [(int(match[1]), int(match[2])) for match in map(_BLOCK.fullmatch, state) if match]
     stages = tuple(sum(stage == number for stage, _ in places) for number in range(1, max(places)[0] + 1))
     bottleneck = "layer1.0.conv3.weight" in state
-    depth = _DEPTHS.get((bottleneck, stages))
+    depth = DEPTHS.get((bottleneck, stages))
     kind = "bottleneck" if bottleneck else "basic"
     name = f"ResNet-{depth}" if depth else f"ResNet of {'-'.join(map(str, stages))} {kind} blocks"
     return f"{name}{_width(stem, first) if depth else ''}, stem {stem.shape[2]}x{stem.shape[3]}"

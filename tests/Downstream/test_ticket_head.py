@@ -91,7 +91,7 @@ def test_a_head_that_does_not_fit_does_not_judge(
         "has no classifier of 3 classes": imported(classes=5).path,
         "head for the classes of mnist": imported(data="mnist").path,
     }
-    others["has no classifier of 3"] = small_search / "round_02/ticket.safetensors"
+    others["head for the classes of digits:0-2, not of digits:3-5"] = small_search / "round_02/ticket.safetensors"
     for said, path in others.items():
         assert evaluate(path)["protocol"] == "knn"
         assert said in refused(path)

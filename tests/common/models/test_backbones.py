@@ -12,6 +12,7 @@ from torch import nn
 from common.errors import InputError
 from common.models.backbones import OWN, Pixels, build_backbone, rebuild_backbone
 from common.models.heads import Network, linear_head, projection_head
+from common.models.resnet_skeleton import resnet_skeleton
 from common.tickets.scope import find_scope
 
 pytest.importorskip("timm")
@@ -186,3 +187,17 @@ def test_projection_head_by_hand() -> None:
         y = np.maximum(y, 0) if i < 2 else y
     np.testing.assert_allclose(head(x_ND).detach().numpy(), y, rtol=1e-4, atol=1e-5)
     assert [type(m).__name__ for m in projection_head(6, [3], seed=2)] == ["Linear"]
+
+
+@pytest.mark.parametrize("stem", ["native", "3x3"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+def test_skeletons_are_the_layers_of_the_library(name: str, stem: str) -> None:
+    skeleton = resnet_skeleton(name, stem=stem, in_chans=3)
+    assert skeleton is not None
+    with torch.device("meta"):
+        backbone = build_backbone(name, stem=stem)
+    shapes = [{key: (tensor.shape, tensor.dtype) for key, tensor in net.state_dict().items()} for net in (skeleton, backbone)]
+    assert shapes[0] == shapes[1]
+    assert find_scope(skeleton) == find_scope(backbone)
+    assert (skeleton.arch, skeleton.num_features) == (backbone.arch, backbone.num_features)
+    assert resnet_skeleton("resnet20", stem=stem, in_chans=3) is resnet_skeleton("resnet50", stem="5x5", in_chans=3) is None
