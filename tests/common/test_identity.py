@@ -30,6 +30,7 @@ def test_the_hash_is_sha256_of_version_folder_and_what_the_run_is() -> None:
     inner |= {("augment", "blur_sigma"), ("augment", "blur_kernel")}
     stands_for = {("data", "size"): 16, ("data", "storage"): "memory", ("model", "stem"): "native"}
     stands_for |= {("optim", "decay_norms"): True, ("rewind", "to"): "round0"}
+    inner |= {("data", name) for name in ("source", "target", "crop", "interpolation", "validation", "cache", "skip_unreadable")}
     inner |= {("start", name) for name in ("format", "input", "stem", "head", "train")}
 
     def values(config: object, group: str = "") -> dict:
