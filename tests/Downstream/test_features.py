@@ -57,7 +57,15 @@ def test_engines_compute_what_torch_does(engine: str) -> None:
     assert all(module.training for module in backbone.modules()), "the backbone is left in the mode that it was in"
 
 
-@pytest.mark.parametrize(("words", "engine"), [((), "compacted"), (("--protocol=knn",), "onnxruntime")], ids=["linear", "knn"])
+@pytest.mark.parametrize(
+    ("words", "engine"),
+    [
+        ((), "compacted"),
+        (("--protocol=knn",), "compacted"),
+        pytest.param(("--protocol=knn",), "onnxruntime", marks=pytest.mark.slow),
+        pytest.param(("--linear.solver=sgd", "--train.epochs=2", "--train.batch_size=8"), "onnxruntime", marks=pytest.mark.slow),
+    ],
+)
 def test_the_engine_is_recorded_and_is_no_other_run(words: tuple[str, ...], engine: str, run_task: Run) -> None:
     needs(engine)
     run, result = run_task(*words)
