@@ -84,7 +84,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The ticket against another arm or a floor at one round; `difference` is ticket minus other."""
+    """The ticket against another arm or a floor at one round.
+
+    Attributes:
+        round: of the ticket.
+        ticket: its results.
+        other: those of the arm or floor.
+        is_floor: it is a floor.
+        relation: by their means and standard deviations, in words.
+        difference: mean of the ticket minus mean of the other.
+        interval: 95% confidence interval of the difference paired over the seeds, not adjusted; None with fewer than 3 pairs.
+    """
 
     round: int
     ticket: Group
@@ -92,6 +102,7 @@ class Comparison:
     is_floor: bool
     relation: str
     difference: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -235,7 +246,9 @@ def _comparison(ticket: Group, other: Group, is_floor: bool) -> Comparison:
         relation = NO_VERDICT
     else:
         relation = statistics.separation(list(ticket.values.values()), list(other.values.values()))
-    return Comparison(ticket.round, ticket, other, is_floor, relation, ticket.mean - other.mean)
+    paired = statistics.paired_difference(ticket.values, other.values)
+    interval = paired.interval if paired is not None else None
+    return Comparison(ticket.round, ticket, other, is_floor, relation, ticket.mean - other.mean, interval)
 
 
 def _non_inferiority(groups: Sequence[Group], margin: float, *, higher: bool) -> list[NonInferiority]:

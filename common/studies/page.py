@@ -80,6 +80,8 @@ def _explained(contents: Contents) -> Markup:
         (".568 ± .028", "Mean over the seeds and their sample standard deviation."),
         ("wins", "The mean is at least the mean of dense less one standard deviation of dense, "
                  f"with at least {statistics.MIN_SEEDS} dense seeds. Equality wins."),
+        ("95% interval", "Of the ticket's difference, paired over the seeds, by the t distribution; of each comparison alone, "
+         "not adjusted for how many there are."),
         ("above, below", "Two means lie further apart than their standard deviations together; else they are not separated. "
                          f"Both sides have at least {statistics.MIN_SEEDS} seeds."),
         ("non-inferior", f"The one-sided {1 - statistics.ALPHA:.0%} lower bound of the paired difference to dense lies above"
@@ -143,13 +145,14 @@ def _verdicts(finding: Finding) -> Markup:
     rows: list[tuple[object, ...]] = []
     for ticket in [group for group in finding.arm("ticket") if group.round]:
         said = against_dense(ticket, finding.dense, higher_is_better=finding.higher_is_better)
-        verdict = _verdict(ticket.winning or "")
-        rows.append((tag("b", percent(ticket.density)), "dense", _unbroken(said), _difference(ticket, finding.dense), verdict))
-        others = [c for c in finding.comparisons if c.round == ticket.round and c.other.control != "dense"]
-        rows += [_compared(finding, comparison) for comparison in others]
+        compared_here = [c for c in finding.comparisons if c.round == ticket.round]
+        dense = _interval(next((c for c in compared_here if c.other.control == "dense"), None))
+        told = (_unbroken(said), _difference(ticket, finding.dense), dense, _verdict(ticket.winning or ""))
+        rows.append((tag("b", percent(ticket.density)), "dense", *told))
+        rows += [_compared(finding, comparison) for comparison in compared_here if comparison.other.control != "dense"]
     if not rows:
         return tag("p", "The ticket has no results yet.")
-    return table(("kept", "against", "in words", "difference", "verdict"), rows, numbers=(0, 3))
+    return table(("kept", "against", "in words", "difference", "95% interval", "verdict"), rows, numbers=(0, 3, 4))
 
 
 def _compared(finding: Finding, comparison: Comparison) -> tuple[object, ...]:
@@ -159,7 +162,14 @@ def _compared(finding: Finding, comparison: Comparison) -> tuple[object, ...]:
         colour = "bad"
     shown = tag("td", comparison.relation, class_=colour)
     difference = f"{comparison.difference:+.3f}"
-    return "", label(comparison.other.control), _unbroken(compared(comparison)), difference, shown
+    return "", label(comparison.other.control), _unbroken(compared(comparison)), difference, _interval(comparison), shown
+
+
+def _interval(comparison: Comparison | None) -> str:
+    """Write the interval of the difference paired over the seeds."""
+    if comparison is None or comparison.interval is None:
+        return "–"
+    return " to ".join(f"{bound:+.3f}" for bound in comparison.interval)
 
 
 def _unbroken(sentence: str) -> str:

@@ -187,6 +187,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "is_floor": comparison.is_floor,
         "relation": comparison.relation,
         "difference": comparison.difference,
+        "interval": None if comparison.interval is None else list(comparison.interval),
         "in_words": compared(comparison),
     }
 

@@ -55,6 +55,22 @@ def test_winning_is_as_computed_by_hand(reported):
     assert "Reversed also wins down to 75.0% of weights" in text
 
 
+def test_differences_have_their_paired_interval(reported, values):
+    from scipy import stats
+
+    found = {(c["round"], c["other"]): c for c in reported.report["transfers"][0]["comparisons"]}
+    text = _words(reported.page)
+    for (control, round_), other in values.items():
+        if control == "ticket" or (round_, control) not in found:
+            continue
+        differences = [t - o for t, o in zip(values["ticket", round_], other, strict=True)]
+        if len({round(value, 9) for value in differences}) == 1:
+            continue
+        low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+        assert found[round_, control]["interval"] == pytest.approx([low, high])
+        assert f"{low:+.3f} to {high:+.3f}" in text
+
+
 def test_non_inferiority_is_adjusted_for_the_levels(reported, values):
     from scipy import stats
 
