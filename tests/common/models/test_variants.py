@@ -99,7 +99,7 @@ def test_weights_of_a_variant_start_no_other(tmp_path) -> None:  # type: ignore[
     fresh = build_backbone("mobilenetv1_100", seed=2, variant="relu")
     load_start_weights_(fresh, start, "m.pth")
     assert all(torch.equal(tensor, variant.state_dict()[name]) for name, tensor in fresh.state_dict().items())
-    with pytest.raises(InputError, match="weights of the variant relu.*the model's variant is None.*set model.variant relu"):
+    with pytest.raises(InputError, match=r"weights of the variant relu.*the model's variant is None.*set model.variant relu"):
         load_start_weights_(build_backbone("mobilenetv1_100"), start, "m.pth")
 
 
