@@ -41,6 +41,8 @@ def check_archive(path: Path, what: str) -> None:
             entries = archive.infolist()
             if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
                 raise InputError(f"{what} is a compressed zip archive, which is none of torch's")
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise InputError(f"{what} is a zip archive whose entries claim more than it holds")
             if len({entry.filename for entry in entries}) != len(entries):
                 raise InputError(f"{what} is a zip archive with two entries of one name")
             damaged = archive.testzip()
