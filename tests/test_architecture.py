@@ -69,6 +69,8 @@ def test_files_and_functions_stay_short(path: Path) -> None:
         (["-m", "Supervised", "--dry_run"], "torch"),
         (["-m", "Downstream", "--dry_run"], "torch"),
         (["-m", "common.studies", "plan", "studies/digits.yaml"], "torch"),
+        (["-c", "import common.studies.published.command, common.studies.cluster"], "torch"),
+        (["-m", "common.studies", "published", "--help"], "submitit"),
         (["-m", "common.tickets", "--help"], "torch"),
         (["-m", "common.exchange", "import", "--help"], "torch"),
         (["-c", "import common.tickets.ticket"], "torchvision"),

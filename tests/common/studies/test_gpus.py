@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections import Counter
 
 import pytest
 
@@ -45,16 +44,19 @@ def test_the_driver_is_asked_where_nothing_is_said(tmp_path, monkeypatch):
     assert usable_gpus() == []
 
 
-def test_workers_share_the_gpus_evenly_and_a_new_one_takes_the_place_of_one_that_died(toys):
-    plan = toys.plan(
-        searches={"find": {"folder": "ToySearch", "recipe": "toy", "rounds": 1, "set": {"behave": "die_once"}}},
-        transfers=None, floors=None, seeds=[0, 1, 2, 3],
-    )  # fmt: skip
-    assert run_plan(plan, 4, ["0", "5"]) == {}
-    begun = [line[4] for line in toys.order()]
-    assert Counter(begun[:4]) == {"0": 2, "5": 2}
-    assert set(begun) == {"0", "5"}
-    assert len(begun) == 8
+def _searches(toys, count, **settings):
+    find = {"folder": "ToySearch", "recipe": "toy", "rounds": 1, **settings}
+    return toys.plan(searches={"find": find}, transfers=None, floors=None, seeds=list(range(count)))
+
+
+def test_workers_share_the_gpus_evenly(toys):
+    assert run_plan(_searches(toys, 5), 5, ["0", "5"]) == {}
+    assert sorted(line[4] for line in toys.order()) == ["0", "0", "0", "5", "5"]
+
+
+def test_a_worker_takes_the_gpu_of_the_one_that_died(toys):
+    assert run_plan(_searches(toys, 1, set={"behave": "die_once"}), 1, ["3", "5"]) == {}
+    assert [line[4] for line in toys.order()] == ["3", "3"]
 
 
 def test_without_gpus_workers_see_what_the_study_sees(toys, monkeypatch):
