@@ -13,7 +13,7 @@ help:  ## list the targets
 
 setup: $(VENV)/.runtime $(VENV)/.development  ## make .venv with everything, the project editable
 
-demo: $(VENV)/.runtime  ## search, transfer, compare and report on the embedded digits (about 5 minutes on 2 cores)
+demo: $(VENV)/.runtime  ## search, transfer, compare and report on the embedded digits (about 6 minutes on 2 cores)
 	@echo "== demo: studies/digits.yaml, $(WORKERS) workers of one thread; runs go to $(OUT)/"
 	@$(BIN)/python -m common.studies run studies/digits.yaml --out $(OUT) --workers $(WORKERS)
 

@@ -102,7 +102,7 @@ def test_an_unknown_key_in_yaml(tmp_path: Path, refused: Callable[..., str]) -> 
     ("words", "named"),
     [
         (["--ticket.control=rndom"], ["rndom", "random"]),
-        (["--ticket.control=dense_long"], ["dense_long", "one_shot"]),
+        (["--ticket.control=dense_long"], ["dense_long", "protocol", "full"]),
         (["--model.name=resnet20"], ["resnet_digits", "resnet20"]),
         (["--data.name=folder", "--data.root=ROOT", "--data.size=16", "--data.labels=8"], ["mean", "accept_input_mismatch"]),
         (["--data.labels=100000"], ["100000"]),

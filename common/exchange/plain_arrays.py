@@ -45,7 +45,9 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
             if len(set(names)) != len(names):
                 raise InputError(f"{path} holds two arrays of one name")
             return {name: _array(archive.read(entry), f"{path}: {name!r}") for name, entry in zip(names, entries, strict=True)}
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path} is no whole archive of arrays (.npz): {' '.join(str(error).split())[:100]}") from error
 
 

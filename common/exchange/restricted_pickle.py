@@ -70,7 +70,9 @@ def _read_archive(content: bytes, table: dict[str, Callable[[tuple[Any, ...]], A
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read_entries(archive, table, allowance)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, KeyError, OSError) as error:
+    except (InputError, PickleError):
+        raise
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
         raise PickleError(f"its zip archive is damaged ({' '.join(str(error).split())[:100]})") from error
 
 
