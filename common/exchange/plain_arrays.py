@@ -6,7 +6,6 @@ import io
 import struct
 import tokenize
 import zipfile
-import zlib
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
+from common.models.layouts.tensor_memory import DAMAGED
 from common.tickets.container import read_bytes
 
 _MAX_GROWTH = 200
@@ -45,7 +45,9 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
             if len(set(names)) != len(names):
                 raise InputError(f"{path} holds two arrays of one name")
             return {name: _array(archive.read(entry), f"{path}: {name!r}") for name, entry in zip(names, entries, strict=True)}
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+    except InputError:
+        raise
+    except DAMAGED as error:
         raise InputError(f"{path} is no whole archive of arrays (.npz): {' '.join(str(error).split())[:100]}") from error
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from common.errors import InputError
 from common.exchange.pickle_builders import Builders, Storage, dtype_of
 from common.exchange.pickle_machine import Allowance, Inert, Machine, PickleError
+from common.models.layouts.tensor_memory import DAMAGED
 from common.tickets.container import read_bytes
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch's, of the stream format
@@ -70,7 +70,9 @@ def _read_archive(content: bytes, table: dict[str, Callable[[tuple[Any, ...]], A
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read_entries(archive, table, allowance)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, KeyError, OSError) as error:
+    except PickleError:
+        raise
+    except DAMAGED as error:
         raise PickleError(f"its zip archive is damaged ({' '.join(str(error).split())[:100]})") from error
 
 
