@@ -6,7 +6,6 @@ import io
 import struct
 import tokenize
 import zipfile
-import zlib
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
+from common.models.layouts.tensor_memory import DAMAGED
 from common.tickets.container import read_bytes
 
 _MAX_GROWTH = 200
@@ -47,7 +47,7 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
             return {name: _array(archive.read(entry), f"{path}: {name!r}") for name, entry in zip(names, entries, strict=True)}
     except InputError:
         raise
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is no whole archive of arrays (.npz): {' '.join(str(error).split())[:100]}") from error
 
 

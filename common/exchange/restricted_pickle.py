@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from common.errors import InputError
 from common.exchange.pickle_builders import Builders, Storage, dtype_of
 from common.exchange.pickle_machine import Allowance, Inert, Machine, PickleError
+from common.models.layouts.tensor_memory import DAMAGED
 from common.tickets.container import read_bytes
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch's, of the stream format
@@ -72,7 +72,7 @@ def _read_archive(content: bytes, table: dict[str, Callable[[tuple[Any, ...]], A
             return _read_entries(archive, table, allowance)
     except (InputError, PickleError):
         raise
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
+    except DAMAGED as error:
         raise PickleError(f"its zip archive is damaged ({' '.join(str(error).split())[:100]})") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,21 @@ from torch import Tensor
 from common.errors import InputError
 
 _ZIP = b"PK\x03\x04"
+_FOLDER = 0x10
 _DEPTH = 6
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    OSError,
+)
+"""What the standard library raises on damaged zip archives."""
 
 
 def is_archive(path: Path) -> bool:
@@ -41,14 +56,16 @@ def check_archive(path: Path, what: str) -> None:
             entries = archive.infolist()
             if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
                 raise InputError(f"{what} is a compressed zip archive, which is none of torch's")
+            if any(entry.is_dir() or entry.external_attr & _FOLDER for entry in entries):  # torch reads nothing from those
+                raise InputError(f"{what} is a zip archive with folders in it, which is none of torch's")
             if sum(entry.file_size for entry in entries) > path.stat().st_size:
                 raise InputError(f"{what} is a zip archive whose entries claim more than it holds")
             if len({entry.filename for entry in entries}) != len(entries):
                 raise InputError(f"{what} is a zip archive with two entries of one name")
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except DAMAGED as error:
         why = " ".join(str(error).split())[:100]
         raise InputError(f"{what} is truncated, or no PyTorch checkpoint (its zip archive is damaged: {why})") from error
     if damaged is not None:
