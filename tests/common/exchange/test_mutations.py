@@ -228,7 +228,10 @@ def _stream_mutations(case: Case, folder: Path, count: int, **more: Any) -> int:
         if first < start:
             assert _bits(found) == bits, number
             continue
-        assert found.kept.mask.shapes == expected.kept.mask.shapes, number
+        shapes, wanted = dict(found.kept.mask.shapes), dict(expected.kept.mask.shapes)
+        if found.found.rule == "zeros":  # whose scope takes the stem in where 1% of it is 0, as a change may make it
+            shapes = {name: shape for name, shape in shapes.items() if name in wanted}
+        assert shapes == wanted, number
         assert found.matched is not None
         alive = {name: found.matched.state[name] != 0 for name in found.kept.mask}
         if found.found.rule == "zeros":
