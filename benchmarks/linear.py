@@ -66,7 +66,7 @@ class Through(HeadTask):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; return 0."""
-    options = arguments("linear", __doc__ or "", argv, repeats=3)
+    options = arguments("linear", __doc__ or "", argv, repeats=5)
     config = resolve(COMMAND, [*RECIPE, "--log.progress=false", "--log.tensorboard=false"]).config
     dataset, backbone = load_data("digits"), build_backbone(BACKBONE, seed=0).eval()
     few = replace(dataset, splits={**dataset.splits, "train": dataset.train.subset(torch.arange(IMAGES))})
