@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -140,15 +141,20 @@ class Machine:
             PickleError: the pickle is damaged, too long, or asks for what is not done here.
         """
         try:
-            for opcode, argument, _ in pickletools.genops(file):
-                self._allowance.spend_opcode()
-                if opcode.name == "STOP":
-                    return self._finish()
-                self._step(opcode.name, argument)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of text with odd escapes, in damaged files
+                return self._run(file)
         except PickleError:
             raise
         except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError, struct.error) as error:
             raise PickleError(f"its pickle is damaged ({' '.join(str(error).split())[:80] or type(error).__name__})") from error
+
+    def _run(self, file: IO[bytes]) -> Any:
+        for opcode, argument, _ in pickletools.genops(file):
+            self._allowance.spend_opcode()
+            if opcode.name == "STOP":
+                return self._finish()
+            self._step(opcode.name, argument)
         raise PickleError("its pickle has no end")
 
     def _finish(self) -> Any:

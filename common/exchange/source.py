@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,15 @@ def read_source(path: Path, weights: Path | None = None, *, legacy_pickle: bool 
             f"{path} is a ticket already, which every folder takes as it is (ticket.file); "
             f"`python -m common.tickets inspect {path}` says what it holds"
         )
-    return _source(path, None if weights is None else _source(weights, None, legacy_pickle), legacy_pickle)
+    source = _source(path, legacy_pickle)
+    return source if weights is None else replace(source, weights=_source(weights, legacy_pickle))
 
 
-def _source(path: Path, weights: Source | None, legacy_pickle: bool) -> Source:
+def _source(path: Path, legacy_pickle: bool) -> Source:
     tree = READERS.get(path.suffix.lower(), read_restricted if legacy_pickle else _torch_tree)(path)
     if isinstance(tree, Inert):
         raise InputError(f"{path} is a pickled {tree.name}, which only its own code could use; save its state dict there")
-    return Source(path, tree, _usable(state_dict_in(tree, str(path)), path), weights)
+    return Source(path, tree, _usable(state_dict_in(tree, str(path)), path))
 
 
 def without_module(named: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:

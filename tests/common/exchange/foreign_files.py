@@ -143,7 +143,7 @@ def _variables(
         layer, kind = (name.removesuffix(".mask"), "mask") if name.endswith(".mask") else (name, "weights")
         named[f"resnet_model/{scopes[layer]}/{kind}"] = array
         named[f"resnet_model/{scopes[layer]}/threshold"] = np.zeros((), np.float32)
-        named[f"resnet_model/{scopes[layer]}/weights/Momentum"] = np.zeros_like(array)
+    named["resnet_model/final_dense/weights/Momentum"] = np.zeros_like(arrays["fc"])
     named["resnet_model/final_dense/biases"] = state["fc.bias"].numpy()
     keys = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
     for number, norm in enumerate(norms):

@@ -195,7 +195,9 @@ def test_bytes_of_archives(format: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", CASES)
 def test_more_bytes_of_archives(format: str, tmp_path: Path) -> None:
     CASES[format].write(tmp_path / CASES[format].name)
-    assert sum(_byte_mutations(CASES[format], tmp_path, 5000)) == 5000
+    refused, same = _byte_mutations(CASES[format], tmp_path, 2000)
+    assert refused > 1200
+    assert refused + same == 2000
 
 
 def _start_of_storages(content: bytes) -> int:
@@ -253,7 +255,7 @@ def test_bytes_of_streams(format: str, legacy_pickle: bool, tmp_path: Path) -> N
 @pytest.mark.parametrize("legacy_pickle", [True, False])
 @pytest.mark.parametrize("format", ["wrapped", "distiller", "zeros"])
 def test_more_bytes_of_streams(format: str, legacy_pickle: bool, tmp_path: Path) -> None:
-    assert _stream_mutations(CASES[format], tmp_path, 5000, legacy_pickle=legacy_pickle) > 1000
+    assert _stream_mutations(CASES[format], tmp_path, 2000, legacy_pickle=legacy_pickle) > 1000
 
 
 OTHERS: tuple[Any, ...] = (
@@ -280,7 +282,7 @@ def _changed_contents(content: dict[str, Any], draw: random.Random) -> dict[str,
         del part[name]
     elif kind == 1:
         part[draw.choice((f"{name}x", f"module.{name}", name[1:], "conv1.weight", f"{name}.0"))] = part.pop(name)
-    elif kind == 2 or not isinstance(value, Tensor):
+    elif kind == 2 or not isinstance(value, Tensor) or not value.ndim:
         part[name] = draw.choice(OTHERS)
     else:
         part[name] = draw.choice(CHANGES)(value)
@@ -330,7 +332,7 @@ def _save_arrays(path: Path, draw: random.Random) -> None:
         del arrays[name]
     elif kind == 1:
         arrays[draw.choice((f"{name}x", name[1:], "block_group", "a/mask"))] = arrays.pop(name)
-    elif kind == 2:
+    elif kind == 2 or not arrays[name].ndim:
         others = (np.ones(3), np.array("text"), np.array([None]), np.ones(2, np.complex64), np.zeros((0, 2)), np.float32(1))
         arrays[name] = draw.choice(others)  # type: ignore[assignment]
     else:
@@ -350,4 +352,4 @@ def test_contents(format: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", CASES)
 def test_more_contents(format: str, tmp_path: Path) -> None:
     CASES[format].write(tmp_path / CASES[format].name)
-    assert _content_mutations(CASES[format], tmp_path, 1000) > 300
+    assert _content_mutations(CASES[format], tmp_path, 500) > 150
