@@ -38,7 +38,7 @@ class AnnotatedBatch:
         indices: int64 (B,): which images of the split these are, on the CPU.
         targets: the objects; None where the set has none.
         maps: int64 (B, H, W): the class of every pixel, or IGNORE; None where the set has none.
-        places: float32 (B, 3), on the CPU: scale, left and top: pixel p of an image, at its own size, lies at p * scale + (left, top).
+        places: float32 (B, 3), on the CPU: scale, left, top: point p of an image at its own size lies at p * scale + (left, top).
     """
 
     images: Tensor

@@ -20,7 +20,7 @@ class Objects:
     """What is annotated in one image.
 
     Attributes:
-        boxes: float32 (M, 4): x1, y1, x2, y2 in pixels of the image as it is, 0 <= x1 < x2 <= W, the right and lower border excluded.
+        boxes: float32 (M, 4): x1, y1, x2, y2 in pixels of the image as it is, continuous, 0 <= x1 < x2 <= W, 0 <= y1 < y2 <= H.
         labels: int64 (M,), in 0 .. K-1, in the order of the data set's `classes`.
         difficult: bool (M,): VOC's flag; such an object does not train, and finding or missing it does not count.
         crowd: bool (M,): COCO's flag; the box is of a group, which does not train; what lies in it does not count.
