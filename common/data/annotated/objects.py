@@ -1,4 +1,4 @@
-"""Objects of an image from what a file says of them: boxes past the border are clipped, boxes without area left out, both counted.
+"""Objects of an image from what a file says of them: boxes past the border are clipped, those without area left out; both count.
 
 M objects of an image.
 """
@@ -59,9 +59,13 @@ def make_objects(
         difficult=(none_M if difficult is None else np.asarray(difficult, dtype=bool))[kept],
         crowd=(none_M if crowd is None else np.asarray(crowd, dtype=bool))[kept],
         areas=box_areas(boxes_M4[kept]) if areas is None else np.asarray(areas, dtype=np.float32)[kept],
-        masks=None if masks is None else tuple(masks[index] for index in kept.tolist()),
+        masks=_some(masks, kept.tolist()),
         keypoints=None if keypoints is None else np.asarray(keypoints, dtype=np.float32)[kept],
     )
+
+
+def _some(masks: Sequence[Mapping[str, Any]] | None, kept: Sequence[int]) -> Sequence[Mapping[str, Any]] | None:
+    return masks if masks is None or len(kept) == len(masks) else tuple(masks[index] for index in kept)
 
 
 def box_areas(boxes_M4: np.ndarray) -> np.ndarray:

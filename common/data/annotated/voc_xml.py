@@ -1,9 +1,9 @@
 """Detection annotations as PASCAL VOC writes them: VOCdevkit/VOC*/{JPEGImages,Annotations,ImageSets/Main}.
 
-VOC counts pixels from 1 and its maxima are the last pixels inside. A box xmin, ymin, xmax, ymax becomes xmin - 1, ymin - 1, xmax,
-ymax here, in continuous coordinates. Sets in this layout that count from 0 (BCCD) are read by the same rule: their boxes come out a
-pixel to the upper left of what their authors meant, as every reader of VOC has them, and clipped at the border, which is counted.
-A box whose maximum does not exceed its minimum has no area and is left out.
+VOC counts pixels from 1 and its maxima are the last pixels inside. A box xmin, ymin, xmax, ymax becomes xmin - 1, ymin - 1,
+xmax, ymax here, in continuous coordinates. Sets in this layout that count from 0 (BCCD, whose JSON has xmin, ymin, xmax, ymax)
+are read by the same rule, so that their boxes begin a pixel further to the upper left; at the border they are clipped, which is
+counted. A box whose maximum does not exceed its minimum has no area and is left out.
 """
 
 from __future__ import annotations
