@@ -20,7 +20,7 @@ from common.models.features import evaluating
 from common.models.pyramid import pyramid_of
 from common.training.annotated_setting import AnnotatedTask, Kind, Setting
 from common.training.contact_sheet import detection_sheet
-from common.training.distributed import gather_objects, share
+from common.training.distributed import follow_first_, gather_objects, share
 from common.training.task import steps_per_epoch
 from Detection.finding import in_pixels_of_images, measure
 from Detection.yolo.anchors import anchors_of
@@ -114,6 +114,8 @@ class DetectionTask(AnnotatedTask):
         images, loader = self.dataset.split(split), self._loader(split, varied=False)
         total = len(images) if count is None else min(count, len(images))
         own = share(total) if together else range(total)
+        if together:  # on CPUs every process has norm statistics of its own, and a result is of one network
+            follow_first_(self.network)
         found: dict[int, FoundBoxes] = {}
         with evaluating(self.network):
             for batch in loader.evaluation_batches(self.config.evaluation.batch_size, part=slice(own.start, own.stop)):
