@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config import as_tree
+from common.data.augment_config import AugmentConfig
 from common.data.catalogue import OWN_IMAGES, entry_of
 from common.data.inputs import NORMALISATIONS
 from common.data.splits import MANY_CLASSES, canonical_name, parse_name
@@ -173,6 +174,8 @@ def _is_not_resized(config: Any) -> bool:
 
 def _is_not_jittered(config: Any) -> bool:
     augment = config.augment
+    if not isinstance(augment, AugmentConfig):
+        return False
     strengths = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
     return augment.jitter_probability == 0 or not any(strengths)
 
@@ -190,6 +193,7 @@ COMMON = Rules(
         "prune.epochs": lambda c: c.prune.round_epochs(c.train),
         "rewind.to": lambda c: c.rewind_point,
         "rewind.step": lambda c: None if c.rewind.step is None else _duration("rewind.step", c.rewind.step),
+        "rewind.keep": lambda c: sorted(c.rewind.keep),
         "ticket.control": lambda c: c.ticket.arm(c.start.weights),
         "ticket.norm_statistics": lambda c: c.ticket.statistics(getattr(c, "protocol", "full")),
     },
@@ -203,6 +207,9 @@ COMMON = Rules(
         ("data.validation", lambda c: c.data.validation == "own" or entry_of(c.data.name).validates == "tenth"),
         ("data.source", lambda c: c.data.source is None),
         ("data.target", lambda c: c.data.target is None),
+        ("rewind.keep", lambda c: not c.rewind.keep),
+        ("optim.end", lambda c: c.optim.end == 0 or c.optim.schedule not in ("cosine", "poly")),
+        ("optim.power", lambda c: c.optim.schedule != "poly"),
         ("optim.momentum", lambda c: c.optim.name == "adamw"),
         ("optim.nesterov", lambda c: c.optim.name != "sgd"),
         ("optim.betas", lambda c: c.optim.name != "adamw"),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.config import TrainConfig, require
-from common.data.loaders import Loader
+from common.data.loaders import whole_batches
 from common.models.heads import Network
 from common.training.distributed import world_size
+
+if TYPE_CHECKING:
+    from common.training.logs import Log
 
 
 class Task(Protocol):
@@ -23,12 +27,14 @@ class Task(Protocol):
         network: backbone and head.
         main_metric: the name, among what `evaluate` returns, that a result is known by.
         judges_head: `evaluate` looks at the head too, not at the backbone alone.
+        shares_evaluation: the processes that train together share the images that `evaluate` looks at, so all of them call it.
         steps_per_epoch: optimizer steps in one epoch.
     """
 
     network: Network
     main_metric: str
     judges_head: bool
+    shares_evaluation: bool
     steps_per_epoch: int
 
     @property
@@ -83,6 +89,10 @@ class Task(Protocol):
         """Return {metric: value} on a split, the network as it is; no gradient, no change."""
         ...
 
+    def show(self, split: str, folder: Path, log: Log, position: tuple[int, int]) -> None:
+        """Leave what is to be looked at of the judged network in a folder and in the log; one process calls it."""
+        ...
+
     def alarms(self, metrics: Mapping[str, float], split: str) -> tuple[str, ...]:
         """Return what is wrong with a network that `evaluate` gave these metrics, such as "at_chance"."""
         ...
@@ -96,7 +106,7 @@ class Task(Protocol):
         ...
 
 
-def steps_per_epoch(images: Loader, config: TrainConfig) -> int:
+def steps_per_epoch(images: Sized, config: TrainConfig) -> int:
     """Return the optimizer steps of an epoch: whole batches, `accumulate` of them to a step.
 
     Raises:
@@ -104,8 +114,8 @@ def steps_per_epoch(images: Loader, config: TrainConfig) -> int:
     """
     parts = world_size()
     require(config.batch_size % parts == 0, "train.batch_size", config.batch_size, f"a multiple of the {parts} processes")
-    found = images.steps_per_epoch(config.batch_size, drop_last=True) // config.accumulate
-    most = len(images) // config.batch_size
+    most = whole_batches(len(images), config.batch_size)
+    found = most // config.accumulate
     require(found >= 1, "train.accumulate", config.accumulate, f"no more than the {most} batches of an epoch")
     return found
 
@@ -122,6 +132,7 @@ class NetworkTask:
     """
 
     judges_head = False
+    shares_evaluation = False
     sync_norms = True
 
     def __init__(self, network: Network) -> None:
@@ -185,6 +196,10 @@ class NetworkTask:
 
     def rewound(self) -> None:
         """Nothing follows the weights."""
+
+    def show(self, split: str, folder: Path, log: Log, position: tuple[int, int]) -> None:
+        """Nothing is to be looked at."""
+        del split, folder, log, position
 
     def alarms(self, metrics: Mapping[str, float], split: str) -> tuple[str, ...]:
         """Nothing is known to be wrong."""
