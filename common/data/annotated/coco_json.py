@@ -1,7 +1,7 @@
 """COCO's annotation files: COCO 2017 itself, and sets of one's own in its format.
 
-Boxes are x, y, width, height from the image's upper left corner, continuous. Category ids are sparse (1 .. 90 for 80 classes): the
-classes are numbered by their ids' order, and `AnnotatedSet.category_ids` keeps the ids.
+Boxes are x, y, width, height from the image's upper left corner, continuous. Category ids are sparse (1 .. 90 for 80 classes):
+the classes are numbered by their ids' order, and `AnnotatedSet.category_ids` keeps the ids.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from common.files import read_json
 
 COCO_LAYOUT = "train2017/, val2017/ and annotations/{kind}_{{train,val}}2017.json"
 COCO_JSON_LAYOUT = (
-    "annotations/{train,val,test}.json or annotations/instances_{train,val,test}.json, and images in a folder of the split's name, "
-    "in images/, JPEGImages/, VOCdevkit/VOC*/JPEGImages/ or beside them"
+    "annotations/{train,val,test}.json or annotations/instances_{train,val,test}.json, and images in a folder of the split's "
+    "name, in images/, JPEGImages/, VOCdevkit/VOC*/JPEGImages/ or beside them"
 )
 _COCO_HELD_OUT = 0.05
 _FOLDERS = ("{part}", "{part}2017", "images/{part}", "images", "JPEGImages", ".")
@@ -85,12 +85,15 @@ def _load(
         raise InputError(f"{files['train'].path}: there is no image, expected those that train")
     named = {category["name"]: id for id, category in sorted(files["train"].categories.items())}
     classes = tuple(config.classes or named)
+    absent = next((name for name in classes if name not in named), None)
+    if absent is not None:
+        raise InputError(f"data.classes: {files['train'].path} has no category {absent!r}; it has {', '.join(named)}")
     number = {name: label for label, name in enumerate(classes)}
     mended: Counter[str] = Counter()
     parts = {part: _images(root, folders[part], file, number, mended) for part, file in files.items()}
     splits = {**held_out(parts["train"], _COCO_HELD_OUT), "test": parts["val"]} if published else divided(parts)
     dataset = set_of_files(config, root, classes, input, splits, counted(mended), _swaps(files["train"]))
-    return replace(dataset, category_ids=tuple(named.get(name, 0) for name in classes))
+    return replace(dataset, category_ids=tuple(named[name] for name in classes))
 
 
 def _images(root: Path, folder: str, file: _Json, number: Mapping[str, int], mended: Counter[str]) -> AnnotatedImages:
@@ -146,10 +149,16 @@ def _objects(
         size,
         mended,
         crowd=[bool(one.get("iscrowd", 0)) for one in annotations],
-        areas=[one.get("area", one["bbox"][2] * one["bbox"][3]) for one in annotations],
+        areas=[_area(one) for one in annotations],
         masks=masks_of(file.path, annotations, size) if has_masks else None,
         keypoints=keypoints,
     )
+
+
+def _area(annotation: Mapping[str, Any]) -> float:
+    """Return the area that is annotated; the box's where none is."""
+    area = annotation.get("area")
+    return float(area) if isinstance(area, int | float) else annotation["bbox"][2] * annotation["bbox"][3]
 
 
 def _have(annotations: Sequence[Mapping[str, Any]], key: str, mended: Counter[str]) -> bool:
@@ -162,7 +171,7 @@ def _have(annotations: Sequence[Mapping[str, Any]], key: str, mended: Counter[st
 
 def _swaps(file: _Json) -> tuple[tuple[int, int], ...]:
     """Return the pairs of keypoints named left_* and right_*."""
-    names = next((category["keypoints"] for category in file.categories.values() if category.get("keypoints")), [])
+    names: list[str] = next((category["keypoints"] for category in file.categories.values() if category.get("keypoints")), [])
     pairs = ((names.index(name), name.replace("left", "right")) for name in names if "left" in name)
     return tuple((left, names.index(right)) for left, right in pairs if right in names)
 
@@ -200,7 +209,7 @@ def _by_id(path: Path, what: str, items: Sequence[Any], wanted: Mapping[str, typ
     for item in items:
         id = item.get("id") if isinstance(item, dict) else None
         if not isinstance(id, int):
-            raise InputError(f"{path}: a {what} has the id {id!r}, expected an integer")
+            raise InputError(f"{path}: the id of one {what} is {id!r}, expected an integer")
         if id in found:
             raise InputError(f"{path}: two items have the {what} id {id}; every id must be there once")
         for key, kind in wanted.items():

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from common.data.annotated.config import JointAugmentConfig
-from common.data.annotated.letterbox import FILL, Place, place_in, resized
+from common.data.annotated.letterbox import FILL, Place, paste, paste_map, place_in
 from common.data.annotated.mosaic import VISIBLE
 from common.data.annotated.samples import Sample, out_of_sight
 from common.data.annotated.sets import IGNORE
@@ -54,14 +54,8 @@ class JointAugment:
     def __init__(self, config: JointAugmentConfig, size: tuple[int, int]) -> None:
         self._size = size
         self._mirror = albumentations.HorizontalFlip(p=config.flip)
-        strengths = {
-            name: (max(0.0, 1 - value), 1 + value)
-            for name, value in {
-                "brightness": config.brightness,
-                "contrast": config.contrast,
-                "saturation": config.saturation,
-            }.items()
-        }
+        colours = ("brightness", "contrast", "saturation")
+        strengths = {name: (max(0.0, 1 - getattr(config, name)), 1 + getattr(config, name)) for name in colours}
         self._compose = albumentations.Compose(
             [
                 _SafeCrop(p=config.crop),
@@ -131,13 +125,19 @@ class _Moved(albumentations.DualTransform):
     _targets = ALL_TARGETS
 
     def apply(self, img: np.ndarray, place: Place, canvas: tuple[int, int], **params: Any) -> np.ndarray:
-        return _on(np.full((*canvas, 3), FILL, dtype=np.uint8), img, place)
+        out_HW3 = np.full((*canvas, 3), FILL, dtype=np.uint8)
+        paste(out_HW3, np.ascontiguousarray(img), place)
+        return out_HW3
 
     def apply_to_mask(self, mask: np.ndarray, place: Place, canvas: tuple[int, int], **params: Any) -> np.ndarray:
-        return _on(np.full(canvas, IGNORE, dtype=np.uint8), mask, place)
+        out_HW = np.full(canvas, IGNORE, dtype=np.uint8)
+        paste_map(out_HW, mask, place)
+        return out_HW
 
     def apply_to_masks(self, masks: np.ndarray, place: Place, canvas: tuple[int, int], **params: Any) -> np.ndarray:
-        return np.stack([_on(np.zeros(canvas, dtype=np.uint8), mask, place) for mask in masks])
+        out_MHW = np.zeros((len(masks), *canvas), dtype=np.uint8)
+        paste_map(out_MHW, masks, place)
+        return out_MHW
 
     def apply_to_bboxes(self, bboxes: np.ndarray, place: Place, canvas: tuple[int, int], **params: Any) -> np.ndarray:
         height, width = params["shape"][:2]
@@ -197,16 +197,6 @@ def _union(data: dict[str, Any], shape: tuple[int, int], *, empty: bool = False)
         return (width / 2, height / 2, width / 2, height / 2) if empty else (0.0, 0.0, float(width), float(height))
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:4].max(axis=0)
     return float(low[0]) * width, float(low[1]) * height, float(high[0]) * width, float(high[1]) * height
-
-
-def _on(canvas: np.ndarray, image: np.ndarray, place: Place) -> np.ndarray:
-    """Put an image or map on a canvas, in place, as far as it reaches."""
-    height, width = canvas.shape[:2]
-    top, left = max(place.top, 0), max(place.left, 0)
-    bottom, right = min(place.top + place.height, height), min(place.left + place.width, width)
-    whole = resized(np.ascontiguousarray(image), place.height, place.width)
-    canvas[top:bottom, left:right] = whole[top - place.top : bottom - place.top, left - place.left : right - place.left]
-    return canvas
 
 
 def _as_data(sample: Sample) -> dict[str, Any]:

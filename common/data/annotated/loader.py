@@ -144,7 +144,7 @@ class AnnotatedLoader:
 
     def _batch(self, pieces: Sequence[Piece], *, trains: bool) -> AnnotatedBatch:
         """Put the pieces of one batch together, on the device."""
-        indices = torch.tensor([index for piece in pieces for index in piece.request.indices])
+        indices = torch.tensor([index for piece in pieces for index in piece.indices])
         pixels_B3HW = _joined([piece.pixels for piece in pieces])
         targets = None
         if self.images.objects is not None:

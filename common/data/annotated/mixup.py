@@ -1,4 +1,7 @@
-"""Mixing of two images with the objects of both (Zhang et al. 2018, "mixup"; for detection Zhang et al. 2019, arXiv 1902.04103)."""
+"""Mixing of two images with the objects of both.
+
+Zhang et al. 2018, "mixup"; for detection Zhang et al. 2019, "Bag of Freebies for Training Object Detection Neural Networks".
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from common.data.annotated.letterbox import FILL, Place, place_in, resized
+from common.data.annotated.letterbox import FILL, Place, paste, paste_map, place_in
 from common.data.annotated.samples import Sample, out_of_sight
 from common.data.annotated.sets import IGNORE
 
@@ -39,9 +39,9 @@ def mosaic_of(samples: Sequence[Sample], size: tuple[int, int], random: torch.Ge
     parts = []
     for quadrant, (sample, uniform) in enumerate(zip(samples, drawn[2:], strict=True)):
         place = _place(sample, size, _SCALE[0] + (_SCALE[1] - _SCALE[0]) * uniform, (cy, cx), quadrant)
-        _paste(pixels_HW3, sample.pixels, place)
+        paste(pixels_HW3, sample.pixels, place)
         if labels_map is not None and sample.labels_map is not None:
-            _paste(labels_map, sample.labels_map, place)
+            paste_map(labels_map, sample.labels_map, place)
         parts.append(_on_canvas(sample, place, size))
     return _together(pixels_HW3, labels_map, parts)
 
@@ -56,22 +56,6 @@ def _place(sample: Sample, size: tuple[int, int], share: float, centre: tuple[in
     return Place(scale, left, top, high, wide)
 
 
-def _paste(canvas: np.ndarray, image: np.ndarray, place: Place) -> None:
-    """Put an image, a label map or masks (M, H, W) on a canvas of the same kind, as far as it reaches."""
-    axis = 1 if canvas.ndim == 3 and canvas.shape[2] != 3 else 0
-    height, width = canvas.shape[axis : axis + 2]
-    top, left = max(place.top, 0), max(place.left, 0)
-    bottom, right = min(place.top + place.height, height), min(place.left + place.width, width)
-    if bottom <= top or right <= left:
-        return
-    whole = resized(image, place.height, place.width)
-    cut = (slice(top - place.top, bottom - place.top), slice(left - place.left, right - place.left))
-    if axis:
-        canvas[:, top:bottom, left:right] = whole[:, *cut]
-    else:
-        canvas[top:bottom, left:right] = whole[cut]
-
-
 def _on_canvas(sample: Sample, place: Place, size: tuple[int, int]) -> Sample:
     """Return the objects of one image as the canvas has them; its pixels are left as they are."""
     whole_M4 = place.onto(sample.boxes)
@@ -81,7 +65,7 @@ def _on_canvas(sample: Sample, place: Place, size: tuple[int, int]) -> Sample:
     masks_MHW = None
     if sample.masks is not None:
         masks_MHW = np.zeros((len(sample.masks), *size), dtype=np.uint8)
-        _paste(masks_MHW, sample.masks, place)
+        paste_map(masks_MHW, sample.masks, place)
     keypoints = None if sample.keypoints is None else out_of_sight(place.points_onto(sample.keypoints), size)
     moved = Sample(sample.pixels, boxes_M4, sample.labels, sample.weights, None, masks_MHW, keypoints)
     chosen = moved.some(kept)

@@ -46,6 +46,7 @@ class Piece:
     """Samples that were made.
 
     Attributes:
+        indices: which images.
         pixels: uint8 (n, 3, H, W).
         boxes: float32 (T, 4).
         labels: int64 (T,).
@@ -58,6 +59,7 @@ class Piece:
         keypoints: float32 (T, P, 3), or None.
     """
 
+    indices: tuple[int, ...]
     pixels: torch.Tensor
     boxes: torch.Tensor
     labels: torch.Tensor
@@ -104,6 +106,7 @@ class _Pieces(Dataset[_Reply]):
             pixels[place] = torch.from_numpy(np.ascontiguousarray(sample.pixels)).permute(2, 0, 1)
         kinds = self._samples.kinds
         return Piece(
+            indices=request.indices,
             pixels=pixels,
             boxes=_joined(made, "boxes"),
             labels=_joined(made, "labels"),
@@ -111,7 +114,7 @@ class _Pieces(Dataset[_Reply]):
             counts=torch.tensor([len(sample.labels) for sample in made]),
             places=torch.tensor([sample.place for sample in made], dtype=torch.float32),
             dropped=sum(sample.dropped for sample in made),
-            maps=torch.from_numpy(np.stack([sample.labels_map for sample in made])) if kinds.maps else None,  # type: ignore[arg-type]
+            maps=torch.stack([torch.from_numpy(np.ascontiguousarray(s.labels_map)) for s in made]) if kinds.maps else None,
             masks=_joined(made, "masks") if kinds.masks else None,
             keypoints=_joined(made, "keypoints") if kinds.keypoints else None,
         )
