@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from common.errors import InputError
+from common.models.backbones import build_backbone
+from common.models.features import evaluating
+from common.randomness import generator
+from common.tickets.hold import hold
+from common.tickets.mask import Mask
+from common.tickets.scope import find_scope
+from Segmentation.decoders import DECODERS, DecoderSettings
+from Segmentation.dilation import dilate_
+from Segmentation.head import SegmentationHead, SegmentationNetwork
+from Segmentation.stages import stage_maps, stages_of
+
+SMALL = DecoderSettings(width=64)
+
+
+def network(
+    name: str, stem: str = "native", output_stride: int | None = None, settings: DecoderSettings = SMALL, classes: int = 5
+) -> SegmentationNetwork:
+    backbone = build_backbone(name, stem=stem, seed=1)
+    stages = dilate_(backbone, output_stride)
+    return SegmentationNetwork(backbone, SegmentationHead(stages, classes, settings, seed=2))
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=generator(0, "test"))
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_dilation_is_torchvisions(output_stride: int) -> None:
+    import torchvision
+
+    dilated = [output_stride < 16 * 2**i for i in range(3)]
+    dilated = {32: [False, False, False], 16: [False, False, True], 8: [False, True, True]}[output_stride]
+    theirs = torchvision.models.resnet50(replace_stride_with_dilation=dilated)
+    ours = build_backbone("resnet50", stem="7x7")
+    names = list(ours.state_dict())
+    dilate_(ours, output_stride)
+    assert list(ours.state_dict()) == names
+    ours.load_state_dict({key: value for key, value in theirs.state_dict().items() if not key.startswith("fc.")})
+    x = images(1, 3, 65, 97)
+    with evaluating(ours), evaluating(theirs):
+        found = stage_maps(ours, x)[-1]
+        wanted = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
+        for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
+            wanted = layer(wanted)
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_dilation_of_basic_blocks_is_timms(output_stride: int) -> None:
+    import timm
+
+    theirs = timm.create_model("resnet18", num_classes=0, output_stride=output_stride)
+    ours = build_backbone("resnet18", stem="7x7")
+    dilate_(ours, output_stride)
+    ours.load_state_dict(theirs.state_dict())
+    x = images(2, 3, 64, 80)
+    with evaluating(ours), evaluating(theirs):
+        torch.testing.assert_close(stage_maps(ours, x)[-1], theirs.forward_features(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "output_stride", "strides"),
+    [
+        ("resnet18", "7x7", None, [2, 4, 8, 16, 32]),
+        ("resnet18", "7x7", 8, [2, 4, 8, 8, 8]),
+        ("resnet18", "3x3", 8, [1, 1, 2, 4, 8]),
+        ("resnet18", "3x3", 4, [1, 1, 2, 4, 4]),
+        ("resnet_digits", "3x3", 8, [1, 1, 2, 4, 8]),
+        ("resnet_digits", "3x3", 4, [1, 1, 2, 4, 4]),
+        ("resnet_digits", "3x3", 2, [1, 1, 2, 2, 2]),
+        ("resnet20_a", "3x3", 2, [1, 1, 2, 2]),
+        ("mobilenetv3_small_050", "native", None, [2, 4, 8, 16, 32]),
+    ],
+)
+def test_stages_have_the_strides_that_were_asked_for(name: str, stem: str, output_stride: int | None, strides: list[int]) -> None:
+    backbone = build_backbone(name, stem=stem)
+    stages = dilate_(backbone, output_stride)
+    assert [stage.stride for stage in stages] == strides
+    assert [stage.channels for stage in stages] == [each.shape[1] for each in stage_maps(backbone, images(2, 3, 64, 64))]
+
+
+def test_a_dilated_small_resnet_sees_what_the_strided_one_does() -> None:
+    """Every eighth pixel of the dilated maps is the strided map: dilation computes the skipped positions too."""
+    strided, dilated = (build_backbone("resnet_digits", seed=3) for _ in range(2))
+    dilate_(dilated, 1)
+    x = images(1, 3, 32, 32)
+    with evaluating(strided), evaluating(dilated):
+        torch.testing.assert_close(stage_maps(dilated, x)[-1][..., ::8, ::8], stage_maps(strided, x)[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "output_stride"),
+    [("resnet18", "7x7", 16), ("resnet18", "3x3", 4), ("resnet_digits", "3x3", 8), ("resnet_digits", "3x3", 2)],
+)
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("size", [(64, 64), (65, 47)])
+def test_output_is_as_large_as_the_input(
+    name: str, stem: str, output_stride: int, decoder: str, size: tuple[int, int]
+) -> None:
+    if decoder == "fpn" and output_stride == 2:
+        pytest.skip("refused: see test_a_decoder_without_its_maps_is_refused")
+    net = network(name, stem, output_stride, DecoderSettings(decoder, width=64))
+    with evaluating(net):
+        assert net(images(1, 3, *size)).shape == (1, 5, *size)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_batch_of_one_trains_every_weight_of_the_head(decoder: str) -> None:
+    net = network("resnet_digits", output_stride=8, settings=DecoderSettings(decoder, width=64, dropout=0.0))
+    before = net.head.state_dict()
+    before = {name: value.clone() for name, value in before.items()}
+    net(images(1, 3, 33, 40)).square().sum().backward()
+    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in net.parameters())
+    assert any(not torch.equal(before[name], value) for name, value in net.head.state_dict().items()) or decoder == "fpn"
+
+
+def test_deeplab_is_the_librarys_where_its_strides_divide_the_image() -> None:
+    import segmentation_models_pytorch as smp
+
+    theirs = smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=5, decoder_atrous_rates=(6, 12, 18), decoder_channels=64)
+    ours = network("resnet18", "7x7", 16)
+    state = {f"backbone.{k.removeprefix('encoder.')}": v for k, v in theirs.state_dict().items() if k.startswith("encoder.")}
+    state |= {f"head.{k}": v for k, v in theirs.state_dict().items() if k.startswith("decoder.")}
+    state |= {f"head.classifier.{k[-1]}": v for k, v in {}.items()}
+    state |= {f"head.classifier.{n}": theirs.state_dict()[f"segmentation_head.0.{n}"] for n in ("weight", "bias")}
+    ours.load_state_dict(state)
+    x = images(2, 3, 64, 96)
+    with evaluating(ours), evaluating(theirs):
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("decoder", ["Unet", "FPN", "UPerNet", "Segformer", "Linknet", "MAnet", "UnetPlusPlus"])
+def test_other_decoders_are_the_librarys_on_its_own_maps(decoder: str) -> None:
+    import segmentation_models_pytorch as smp
+
+    theirs = getattr(smp, decoder)("resnet18", encoder_weights=None, classes=5)
+    ours = network("resnet18", "7x7", None, DecoderSettings(decoder.lower(), width=256))
+    prefix = "head.decoder.decoder."
+    ours.load_state_dict(
+        {f"backbone.{k.removeprefix('encoder.')}": v for k, v in theirs.state_dict().items() if k.startswith("encoder.")}
+        | {f"{prefix}{k.removeprefix('decoder.')}": v for k, v in theirs.state_dict().items() if k.startswith("decoder.")},
+        strict=False,
+    )
+    x = images(1, 3, 64, 96)
+    with evaluating(ours), evaluating(theirs):
+        wanted = theirs.decoder(theirs.encoder(x))
+        found = ours.head.decoder(stage_maps(ours.backbone, x))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_masks_hold_in_dilated_convolutions() -> None:
+    net = network("resnet_digits", output_stride=2)
+    assert any(m.dilation == (4, 4) for m in net.backbone.modules() if isinstance(m, nn.Conv2d))
+    draws = generator(1, "mask")
+    weights = find_scope(net.backbone).parameters(net.backbone)
+    mask = {f"backbone.{name}": torch.rand(w.shape, generator=draws) < 0.3 for name, w in weights.items()}
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+    with hold(net, optimizer, Mask(mask)):
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(images(2, 3, 24, 24)).square().mean().backward()
+            optimizer.step()
+    for name, kept in mask.items():
+        weight = net.get_parameter(name)
+        assert not bool(weight[~kept].any())
+        assert bool(weight[kept].all())
+
+
+def test_the_same_seed_gives_the_same_head() -> None:
+    one, two = (network("resnet_digits", output_stride=4).head.state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "output_stride", "words"),
+    [
+        ("resnet18", "3x3", 16, ["got 16", "1, 2, 4, 8", "resnet18 with a 3x3 stem"]),
+        ("resnet50d", "native", 16, ["layer4.0.downsample.0", "AvgPool2d"]),
+        ("mobilenetv3_small_050", "native", 8, ["only ResNets"]),
+    ],
+)
+def test_an_output_stride_that_cannot_be_is_refused(name: str, stem: str, output_stride: int, words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        dilate_(build_backbone(name, stem=stem), output_stride)
+    assert all(word in str(caught.value) for word in ["model.output_stride", *words])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_decoder_without_its_maps_is_refused() -> None:
+    with pytest.raises(InputError, match="fpn needs maps of four strides, and the backbone has 2"):
+        network("resnet_digits", output_stride=2, settings=DecoderSettings("fpn", width=64))
+    with pytest.raises(InputError, match="fpn cannot be built .* choose a greater decoder.width"):
+        network("resnet_digits", output_stride=8, settings=DecoderSettings("fpn", width=24))
+    with pytest.raises(InputError, match="smaller than the image"):
+        network("resnet_digits", output_stride=1, settings=DecoderSettings("unet", width=24))
+    with pytest.raises(InputError, match="decoder.refine"):
+        network("resnet_digits", output_stride=8, settings=DecoderSettings(refine=4))
+
+
+def test_a_backbone_of_one_image_size_is_refused() -> None:
+    with pytest.raises(InputError, match="expected a ResNet"):
+        stages_of(build_backbone("pixels", size=32))
