@@ -64,7 +64,8 @@ def _check(parts: Sequence[Any], late: Sequence[int], name: str) -> None:
     for number, part in zip(late, parts, strict=True):
         for key, module in part.named_modules():
             stride = getattr(module, "stride", 1)
-            if stride not in (1, (1, 1)) and not isinstance(module, _KNOWN):
+            is_operation = next(module.children(), None) is None  # a block knows its stride too
+            if is_operation and stride not in (1, (1, 1)) and not isinstance(module, _KNOWN):
                 raise InputError(
                     f"model.output_stride: layer{number}.{key} of {name} is a {type(module).__name__} of stride {stride}, which "
                     f"cannot be dilated; expected a ResNet whose convolutions have the strides, or model.output_stride null"

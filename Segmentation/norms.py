@@ -9,8 +9,8 @@ from torch.nn import functional
 class OneValueBatchNorm2d(nn.BatchNorm2d):
     """A batch norm that lets a last batch of one image through a branch that pools it to one pixel.
 
-    One value has no variance, and torch raises. Here the running statistics norm it, as in eval mode, and stay as they are; weight
-    and bias train. Whatever has two values or more per channel is normed as ever.
+    One value has no variance, and torch raises. Here the running statistics norm it, as in eval mode, and stay as they are; the
+    norm's weight and bias train. Whatever has two values or more per channel is normed as ever.
     """
 
     def forward(self, input: Tensor) -> Tensor:

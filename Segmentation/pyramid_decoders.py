@@ -26,6 +26,7 @@ class _Kind:
         first: side of such an entry over that of the first map.
         doubles: it doubles the side from map to map, so every map must have half the side of the one before.
         ends: side of what it returns over that of the first map.
+        least: the fewest maps that it can be built of.
     """
 
     build: Callable[[list[int], DecoderSettings], nn.Module]
@@ -35,6 +36,7 @@ class _Kind:
     first: int = 1
     doubles: bool = False
     ends: int = 1
+    least: int = 1
 
 
 class ListDecoder(Decoder):
@@ -52,8 +54,9 @@ class ListDecoder(Decoder):
         super().__init__()
         self._kind = kind = _KINDS[settings.name]
         self._chosen = kind.maps(stages)
-        if not self._chosen:
-            raise InputError(f"decoder.name: {settings.name} needs maps smaller than the image, and the backbone has none")
+        if len(self._chosen) < kind.least:
+            needs = f"needs maps of {kind.least} strides or more{' below the image' if kind.ends == 2 else ''}"
+            raise InputError(f"decoder.name: {settings.name} {needs}, and the backbone has {len(self._chosen)}")
         self._strides = [stages[number].stride for number in self._chosen]
         if kind.doubles and [2 * stride for stride in self._strides[:-1]] != self._strides[1:]:
             raise InputError(f"decoder.name: {settings.name} needs strides that double, and the backbone's are {self._strides}")
@@ -102,10 +105,7 @@ def _below_the_image(stages: Sequence[Stage]) -> list[int]:
 
 
 def _last_four(stages: Sequence[Stage]) -> list[int]:
-    chosen = _deepest(stages)[-4:]
-    if len(chosen) < 4:
-        raise InputError(f"decoder.name: fpn needs maps of four strides, and the backbone has {len(chosen)}")
-    return chosen
+    return _deepest(stages)[-4:]
 
 
 def _last(stages: Sequence[Stage]) -> list[int]:
@@ -189,10 +189,10 @@ def _linknet_channels(width: int, maps: int) -> int:
 _KINDS = {
     "deeplabv3": _Kind(_deeplabv3, _width, _last),
     "unet": _Kind(_unet, _unet_channels, _below_the_image, before=1, first=2, doubles=True, ends=2),
-    "unetplusplus": _Kind(_unetplusplus, _unet_channels, _below_the_image, before=1, first=2, doubles=True, ends=2),
+    "unetplusplus": _Kind(_unetplusplus, _unet_channels, _below_the_image, before=1, first=2, doubles=True, ends=2, least=2),
     "manet": _Kind(_manet, _unet_channels, _below_the_image, before=1, first=2, doubles=True, ends=2),
     "linknet": _Kind(_linknet, _linknet_channels, _below_the_image, before=1, first=2, doubles=True, ends=2),
-    "fpn": _Kind(_fpn, _half_width, _last_four, doubles=True),
+    "fpn": _Kind(_fpn, _half_width, _last_four, doubles=True, least=4),
     "pspnet": _Kind(_pspnet, _width, _last),
     "upernet": _Kind(_upernet, _width, _without_stem, before=2),
     "segformer": _Kind(_segformer, _width, _without_stem, before=1, first=4),
