@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from common.canonical import Rules
@@ -10,13 +10,11 @@ from common.config import (
     KeepConfig,
     LabelledDataConfig,
     OptimConfig,
-    SearchConfig,
-    SearchStartConfig,
-    TicketConfig,
     option,
     require,
 )
 from common.data.augment_config import AugmentConfig
+from common.task_config import TaskConfig
 
 
 @dataclass(frozen=True)
@@ -97,19 +95,22 @@ def _kept(config: DownstreamConfig) -> str:
     return config.keep.trained if config.searches else "last"
 
 
+def _neighbours(config: DownstreamConfig) -> int:
+    """Nothing but k-NN looks at its neighbours; the field stays, at its default, since earlier runs have it."""
+    is_read = config.protocol == "knn" or config.evaluation.head == "knn"
+    return config.evaluation.neighbours if is_read else EvaluationConfig().neighbours
+
+
 @dataclass(frozen=True)
-class DownstreamConfig(SearchConfig):
+class DownstreamConfig(TaskConfig):
     """A classification task: from a ticket or a control or, with prune.rounds, a search for tickets on the task itself."""
 
-    REWINDS_OF_GIVEN: ClassVar[tuple[tuple[str, ...], str]] = (
-        ("pretrained", "round0", "step", "final"),
-        "pretrained, round0, step or final: with start.weights there is no random start",
-    )
     RULES: ClassVar[Rules] = Rules(
         forms={
             "linear.l2": lambda c: sorted(c.linear.l2),
             "optim.sweep": lambda c: sorted(c.optim.sweep),
             "keep.trained": _kept,
+            "evaluation.neighbours": _neighbours,
         },
         unused=(
             ("optim.*", lambda c: not c.trains_in_steps),
@@ -138,34 +139,14 @@ class DownstreamConfig(SearchConfig):
     )
     select: Literal["last", "best"] = option("last", "full, linear by sgd: the last epoch, or the best one on validation labels")
     optim: TaskOptimConfig = option(TaskOptimConfig, "how weights move")
-    ticket: TicketConfig = option(TicketConfig, "which ticket, as what")
-    start: SearchStartConfig = option(
-        SearchStartConfig, "weights of control mask_only, of a dense run without a ticket, or of round 0 of a search"
-    )
     linear: LinearConfig = option(LinearConfig, "the linear head")
     features: FeaturesConfig = option(FeaturesConfig, "what computes the features of a frozen backbone")
     augment: AugmentConfig = option(AugmentConfig, "full: how training images are varied")
     evaluation: EvaluationConfig = option(EvaluationConfig, "what the result is measured on")
     keep: KeepConfig = option(KeepConfig, "what stays on disk: none, or the trained network (last, all)")
 
-    @property
-    def searches(self) -> bool:
-        """Whether tickets are found on the task itself instead of one being transferred to it."""
-        return self.prune.rounds > 0
-
-    @property
-    def rewind_point(self) -> str:
-        """As every search's, but that fresh weights are rewound to their initialisation (Frankle and Carbin 2019)."""
-        return self.rewind.to or ("init" if self.start.weights is None else "pretrained")
-
-    @property
-    def trains_round_0(self) -> bool:
-        """As every search's, but that given weights, which were trained on something else, are trained on the task."""
-        return self.start.train is not False
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_search() if self.searches else self._check_transfer()
         sweep = list(self.optim.sweep)
         if sweep:
             expected = "no rates: only full, and linear with linear.solver sgd, have a learning rate"
@@ -193,7 +174,7 @@ class DownstreamConfig(SearchConfig):
         has_validation = self.evaluation.split == "test" and (self.data.labels is None or self.data.validation_labels > 0)
         return self.protocol == "linear" and self.linear.solver == "lbfgs" and len(self.linear.l2) > 1 and not has_validation
 
-    def _check_search(self) -> None:
+    def check_search(self) -> None:
         """Refuse what a search on the task cannot be combined with.
 
         Raises:
@@ -203,24 +184,14 @@ class DownstreamConfig(SearchConfig):
         require(self.protocol == "full", "protocol", self.protocol, full)
         one = "no rates with prune.rounds: a search is trained at one; choose it by a sweep of the dense network"
         require(not self.optim.sweep, "optim.sweep", list(self.optim.sweep), one)
-        for item in fields(TicketConfig):
-            got, unset = getattr(self.ticket, item.name), getattr(TicketConfig(), item.name)
-            expected = f"{unset or 'null'} with prune.rounds: a search goes on inside the ticket that start.weights names, if any"
-            require(got == unset, f"ticket.{item.name}", got, expected)
-        schedule = "true with rewind.to step, whose schedule is that of round 0"
-        require(self.rewind.to != "step" or self.trains_round_0, "start.train", self.start.train, schedule)
+        super().check_search()
 
-    def _check_transfer(self) -> None:
+    def check_transfer(self) -> None:
         """Refuse what only a search reads.
 
         Raises:
             InputError: names the option.
         """
-        for name, got in {
-            "rewind.to": self.rewind.to,
-            "start.head": self.start.head,
-            "start.train": self.start.train,
-        }.items():
-            require(got is None, name, got, "null without prune.rounds: only a search for tickets has rounds")
+        super().check_transfer()
         longer = "full with ticket.control dense_long, which is trained for longer; a frozen backbone is not trained"
         require(self.ticket.control != "dense_long" or self.protocol == "full", "protocol", self.protocol, longer)

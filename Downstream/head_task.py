@@ -18,11 +18,11 @@ from common.metrics.accuracy import accuracies
 from common.models.features import evaluating
 from common.models.heads import Network
 from common.training.distributed import share
+from common.training.selecting import SelectingTask
 from common.training.task import steps_per_epoch
 from Downstream.config import DownstreamConfig
 from Downstream.features import Features, Split, folded_head
 from Downstream.labels import Labelled
-from Downstream.selecting import SelectingTask
 
 Batch = tuple[Tensor, Tensor]
 

@@ -13,13 +13,13 @@ from common.models.heads import Network
 from common.training.checkpoint import Checkpoint
 from common.training.dense_long import lengthened
 from common.training.run import Run
+from common.training.selecting import SelectingTask
 from common.training.span import check_durations
 from Downstream.config import DownstreamConfig
 from Downstream.features import Split
 from Downstream.head_task import HeadTask
 from Downstream.linear import fit_linear
 from Downstream.neighbours import KNN_METRICS, check_neighbours, judge_by_neighbours
-from Downstream.selecting import SelectingTask
 from Downstream.sweep import train_task
 from Downstream.target import fresh_head
 from Downstream.task import ClassificationTask, classify

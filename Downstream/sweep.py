@@ -22,9 +22,9 @@ from common.training.logs import Log, open_log
 from common.training.loop import Span
 from common.training.progress import Progress
 from common.training.run import Run
+from common.training.selecting import SelectingTask
 from common.training.span import train_span
 from Downstream.config import DownstreamConfig
-from Downstream.selecting import SelectingTask
 
 
 def train_task(

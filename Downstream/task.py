@@ -15,10 +15,10 @@ from common.metrics.accuracy import accuracies
 from common.models.features import evaluating
 from common.models.heads import Network
 from common.training.frozen import normalised_batches
+from common.training.selecting import SelectingTask
 from common.training.views import Batch, TrainViews
 from Downstream.config import DownstreamConfig
 from Downstream.labels import Labelled
-from Downstream.selecting import SelectingTask
 
 
 class ClassificationTask(SelectingTask):

@@ -151,10 +151,12 @@ class OptimConfig:
     eps: float = option(1e-8, "adamw: added to the root of the second moment, > 0")
     trust_coefficient: float = option(0.001, "lars: eta of You et al. 2017, > 0")
     clip: float | None = option(None, "largest norm of all gradients together, masked first, > 0; null: none")
-    schedule: Literal["constant", "cosine", "multistep"] = option("cosine", "learning rate after the warm-up")
+    schedule: Literal["constant", "cosine", "multistep", "poly"] = option("cosine", "learning rate after the warm-up")
     warmup: str = option("0it", "linear warm-up from 0, such as 1ep or 100it")
     milestones: tuple[str, ...] = option((), "multistep: where the rate is multiplied by gamma, such as [91ep, 136ep]")
     gamma: float = option(0.1, "multistep: factor at each milestone, in (0, 1]")
+    end: float = option(0.0, "cosine: lowest rate, poly: the rate is no lower; a fraction of lr in [0, 1)")
+    power: float = option(0.9, "poly: power of what is left of the training, > 0")
 
     def __post_init__(self) -> None:
         require(self.lr > 0, "optim.lr", self.lr, "a number > 0")
@@ -162,6 +164,8 @@ class OptimConfig:
         require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "a number >= 0")
         require(0 < self.gamma <= 1, "optim.gamma", self.gamma, "a number in (0, 1]")
         require(all(0 <= beta < 1 for beta in self.betas), "optim.betas", list(self.betas), "two numbers in [0, 1)")
+        require(0 <= self.end < 1, "optim.end", self.end, "a fraction of optim.lr in [0, 1)")
+        require(self.power > 0, "optim.power", self.power, "a number > 0")
         require(self.eps > 0, "optim.eps", self.eps, "a number > 0")
         require(self.trust_coefficient > 0, "optim.trust_coefficient", self.trust_coefficient, "a number > 0")
         require(self.clip is None or self.clip > 0, "optim.clip", self.clip, "a number > 0, or null")

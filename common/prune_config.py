@@ -60,6 +60,11 @@ class RewindConfig:
         None, "rewind point; null: pretrained if start.weights is given, else round0"
     )
     step: str | None = option(None, "rewind.to step: the step of round 0, such as 2ep or 500it")
+    keep: tuple[Literal["neck", "head", "norms", "stem"], ...] = option(
+        (),
+        "parts that a round takes over from the one before instead of rewinding them, as the detection code of Chen et al. 2021 "
+        "did with all of these; none: everything is rewound. Rounds are then flagged",
+    )
 
     def __post_init__(self) -> None:
         require(
@@ -68,6 +73,9 @@ class RewindConfig:
             self.step,
             "a duration if, and only if, rewind.to is step",
         )
+        expected = "different parts among neck, head, norms and stem, and none with rewind.to final, which rewinds nothing"
+        holds = len(set(self.keep)) == len(self.keep) and not (self.keep and self.to == "final")
+        require(holds, "rewind.keep", list(self.keep), expected)
 
     def point(self, start: StartConfig) -> str:
         """Return the rewind point: what `to` says or, where it is null, stands for."""

@@ -82,7 +82,13 @@ class SmallResNet(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return pooled features (N, num_features) of float images (N, in_chans, H, W)."""
+        return self.stage_maps(x_NCHW)[-1].mean((2, 3))
+
+    def stage_maps(self, x_NCHW: Tensor) -> list[Tensor]:
+        """Return every stage's output, the finest first: (N, widths[i], H / 2^i, W / 2^i), rounded up."""
         x_NCHW = self.relu(self.bn1(self.conv1(x_NCHW)))
+        maps: list[Tensor] = []
         for name in self.stages:
             x_NCHW = getattr(self, name)(x_NCHW)
-        return x_NCHW.mean((2, 3))
+            maps.append(x_NCHW)
+        return maps

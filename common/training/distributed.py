@@ -96,6 +96,15 @@ def broadcast(value: T) -> T:
     return box[0]
 
 
+def gather_objects(value: T) -> list[T]:
+    """Return every rank's value, in order of rank, on every rank."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def require_agreement(what: str, value: str) -> None:
     """Stop every rank if they do not hold the same value.
 
@@ -104,8 +113,7 @@ def require_agreement(what: str, value: str) -> None:
     """
     if world_size() == 1:
         return
-    values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    values = gather_objects(value)
     if len(set(values)) > 1:
         raise RunError(
             f"the ranks disagree on {what}: {', '.join(str(v)[:16] for v in values)}; no checkpoint was written from here on"

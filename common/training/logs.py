@@ -122,6 +122,11 @@ class Log:
         if self._wandb is not None:
             self._wandb.values(round_, step, values)
 
+    def image(self, round_: int, step: int, name: str, image_3HW: Tensor) -> None:
+        """Show an image, uint8 (3, H, W), in TensorBoard, where there is one."""
+        if self._events is not None:
+            self._events.add_image(f"round_{round_:02d}/{name}", image_3HW, step)
+
     def close(self) -> None:
         """Flush and close every file; losses that were not read are lost with the steps that they belong to."""
         if self._metrics is not None:

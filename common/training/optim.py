@@ -66,7 +66,8 @@ def build_schedule(config: OptimConfig, total: int, steps_per_epoch: int) -> Sch
     """Build the learning rate as a function of the step.
 
     A linear warm-up from 0 that reaches the peak with its last step, then the schedule over the steps that remain: constant,
-    half a cosine to 0 (Loshchilov and Hutter 2017, without restarts), or multiplied by gamma at each milestone.
+    half a cosine to 0 or to `end` (Loshchilov and Hutter 2017, without restarts), multiplied by gamma at each milestone, or what
+    is left of the training to a power, and no lower than `end`.
 
     Args:
         config: kind, peak, warm-up, milestones.
@@ -86,7 +87,10 @@ def build_schedule(config: OptimConfig, total: int, steps_per_epoch: int) -> Sch
         if step < warmup:
             return config.lr * (step + 1) / warmup
         if config.schedule == "cosine":
-            return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+            part = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+            return config.lr * (config.end + (1 - config.end) * part if config.end else part)
+        if config.schedule == "poly":
+            return config.lr * max(config.end, (1 - (step - warmup) / max(1, total - warmup)) ** config.power)
         if config.schedule == "multistep":
             return config.lr * config.gamma ** sum(step >= milestone for milestone in milestones)
         return config.lr

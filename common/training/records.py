@@ -79,11 +79,21 @@ class Round:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record_round(run: Run, records: Records, task: Task, scope: Scope, ended: Round) -> dict[str, Any]:
-    """Write a round's ticket, evaluate its trained network, write its result; the last round's is the run's result too.
+def record_round(
+    run: Run, records: Records, task: Task, scope: Scope, ended: Round, measured: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Write a round's ticket and result; the last round's is the run's result too.
 
     The trained weights of a round after round 0, if given, are written behind the ticket that they belong to and before the
     result that names them.
+
+    Args:
+        run: the run directory, locked.
+        records: what every result and ticket of the run says.
+        task: what was trained.
+        scope: the prunable tensors.
+        ended: the round.
+        measured: {split: {metric: value}} of its trained network, for every split of `records`.
 
     Returns:
         The result.
@@ -93,16 +103,17 @@ def record_round(run: Run, records: Records, task: Task, scope: Scope, ended: Ro
     """
     ticket = _write_ticket(run, records, scope, ended)
     kept = save_trained_weights(ticket, ended.trained) if ended.trained is not None else None
-    outcome, folder = _measure(run, records, task, ended, ticket), run.round_path(ended.number)
+    outcome, folder = _outcome(run, records, task, ended, ticket, measured), run.round_path(ended.number)
     result = write_result(folder / "result.json", run.facts, _naming(outcome, kept, ""), seconds=ended.seconds)
     if ended.is_last:
         write_result(run.path / "result.json", run.facts, _naming(outcome, kept, f"{folder.name}/"), seconds=ended.seconds)
     return result
 
 
-def _measure(run: Run, records: Records, task: Task, ended: Round, ticket: Ticket) -> Outcome:
+def _outcome(
+    run: Run, records: Records, task: Task, ended: Round, ticket: Ticket, measured: Mapping[str, Mapping[str, float]]
+) -> Outcome:
     mask, split = ended.mask, records.splits[0]
-    measured = {name: task.evaluate(name) for name in records.splits}
     return Outcome(
         task=records.task,
         data=records.data,
@@ -134,13 +145,15 @@ def _measure(run: Run, records: Records, task: Task, ended: Round, ticket: Ticke
 def _dense_less_trained(run: Run, ended: Round) -> tuple[str, ...]:
     """Flag a round on a task that had more training behind it than round 0, the dense run that it is judged against.
 
-    That is every round which starts where round 0 or the last one ended, and one that went on for longer than round 0.
+    That is every round which starts where round 0 or the last one ended, in whole or in part, and one that went on for longer
+    than round 0.
     """
     if ended.number == 0:
         return ()
     epochs = float((read_json(run.round_path(0) / "result.json")["details"]).get("epochs", 0))  # not told: counts as less
     longer = ended.details["from_epoch"] + ended.details["epochs"] > epochs
-    return ("dense_less_trained",) if longer or ended.rewind_to in ("round0", "final") else ()
+    carried = bool(run.invocation.config.rewind.keep)
+    return ("dense_less_trained",) if longer or carried or ended.rewind_to in ("round0", "final") else ()
 
 
 def _naming(outcome: Outcome, kept: Mapping[str, str] | None, folder: str) -> Outcome:
@@ -152,9 +165,11 @@ def _naming(outcome: Outcome, kept: Mapping[str, str] | None, folder: str) -> Ou
 
 def _write_ticket(run: Run, records: Records, scope: Scope, ended: Round) -> Ticket:
     folder, to = run.round_path(ended.number), ended.rewind_to
-    final = "rewind.safetensors" if ended.number else "../scores.safetensors"
-    rewind_file = final if to == "final" else "../rewind.safetensors"
-    step = run.invocation.config.rewind.step
+    rewind = run.invocation.config.rewind
+    rewind_file = "../scores.safetensors" if to == "final" else "../rewind.safetensors"
+    if ended.number and (to == "final" or rewind.keep):
+        rewind_file = "rewind.safetensors"
+    step = rewind.step
     origin = {
         "folder": run.invocation.folder,
         "objective": records.objective,

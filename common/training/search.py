@@ -19,6 +19,7 @@ from common.tickets.scope import find_scope
 from common.tickets.ticket import Ticket
 from common.tickets.weights_file import NetworkState, load_weights, save_weights
 from common.training.alarms import ALARMS, alarm_text
+from common.training.carried_parts import names_of_parts
 from common.training.checkpoint import load_checkpoint
 from common.training.distributed import broadcast, follow_first_, require_agreement, state_digest, world_size
 from common.training.first_round import FirstRound, first_round, round_steps
@@ -43,10 +44,11 @@ def check_search(task: Task, config: SearchConfig, ticket: Ticket | None = None)
         Round 0.
 
     Raises:
-        InputError: an ill-typed duration, a scope that matches nothing, a ticket that cannot be continued from, or a round that
-            would remove or keep nothing.
+        InputError: an ill-typed duration, a scope that matches nothing, a ticket that cannot be continued from, a part to carry
+            over that the network lacks, or a round that would remove or keep nothing.
     """
     check_durations(config, task.steps_per_epoch)
+    names_of_parts(task.network, config.rewind.keep)
     first = first_round(task, config, ticket)
     for round_ in range(config.prune.rounds + 1):
         round_steps(config, task.steps_per_epoch, round_, first)
@@ -150,13 +152,19 @@ def _prune(s: Search, mask: Mask, round_: int) -> Mask:
 
 
 def _rewind_(s: Search, mask: Mask, round_: int) -> None:
-    """Bring the whole network back to the rewind point and zero what is pruned; `final` keeps what was trained."""
+    """Bring the network back to the rewind point, but for parts that are carried over, and zero what is pruned.
+
+    `final` keeps what was trained. Where a round starts from other weights than the rewind point, they are stored beside it.
+    """
     if s.run.writes:
-        if s.rewind_to == "final":
-            save_weights(s.run.round_path(round_) / "rewind.safetensors", NetworkState.split(capture(s.task.network)))
-            _on_network(s, mask)
-        else:
-            restore_(s.task.network, load_weights(s.run.path / "rewind.safetensors").joined(), of_network(mask))
+        own, carried = s.run.round_path(round_) / "rewind.safetensors", names_of_parts(s.task.network, s.config.rewind.keep)
+        state = capture(s.task.network)
+        if s.rewind_to != "final":
+            rewound = load_weights(s.run.path / "rewind.safetensors").joined()
+            state = {name: state[name] if name in carried else tensor for name, tensor in rewound.items()}
+        if s.rewind_to == "final" or carried:
+            save_weights(own, NetworkState.split(state))
+        restore_(s.task.network, state, of_network(mask))
     if s.rewind_to == "final":
         s.task.at_rewind_point()
     follow_first_(s.task.network)
@@ -216,6 +224,9 @@ def _finish(s: Search, mask: Mask, round_: int, trained: Trained, early_bird: Ea
     """Keep what a round leaves: its weights where asked, its ticket, its result."""
     if round_ == 0 and s.rewind_to == "round0":
         s.task.at_rewind_point()
+    if not s.run.writes and not s.task.shares_evaluation:
+        return
+    measured = {name: s.task.evaluate(name) for name in s.records.splits}
     if not s.run.writes:
         return
     state = NetworkState.split(capture(s.task.network))
@@ -228,7 +239,7 @@ def _finish(s: Search, mask: Mask, round_: int, trained: Trained, early_bird: Ea
     details = _details(s, round_, trained, early_bird)
     kept = state if keeps else None
     ended = Round(round_, mask, s.rewind_to, trained.seconds, is_last, kept, details)
-    result = record_round(s.run, s.records, s.task, s.scope, ended)
+    result = record_round(s.run, s.records, s.task, s.scope, ended, measured)
     density = result["details"]["layer_density"]
     s.log.values(round_, trained.last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
     s.progress.say(f"round {round_}: density {mask.density:.4f}, {result['metric']} {result['value']:.4f}")

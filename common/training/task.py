@@ -23,12 +23,14 @@ class Task(Protocol):
         network: backbone and head.
         main_metric: the name, among what `evaluate` returns, that a result is known by.
         judges_head: `evaluate` looks at the head too, not at the backbone alone.
+        shares_evaluation: the processes that train together share the images that `evaluate` looks at, so all of them call it.
         steps_per_epoch: optimizer steps in one epoch.
     """
 
     network: Network
     main_metric: str
     judges_head: bool
+    shares_evaluation: bool
     steps_per_epoch: int
 
     @property
@@ -122,6 +124,7 @@ class NetworkTask:
     """
 
     judges_head = False
+    shares_evaluation = False
     sync_norms = True
 
     def __init__(self, network: Network) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
 from common.config import StartConfig, TicketConfig
 from common.data.catalogue import OWN_IMAGES
-from common.data.datasets import Dataset
-from common.data.inputs import accept_input
+from common.data.inputs import InputSpec, accept_input
 from common.data.splits import MANY_CLASSES, base_name, parse_classes
 from common.errors import InputError
 from common.tickets.controls import FRESH, NARROW, REWIND, START, control_mask, find_control
@@ -22,7 +21,26 @@ from common.tickets.weights_file import NetworkState
 from common.training.given_weights import fill_backbone_, source_of
 from common.training.small_dense import Narrower
 
-LABELLED_OBJECTIVES = ("supervised", "classification")
+LABELLED_OBJECTIVES = ("supervised", "classification", "detection", "segmentation")
+
+
+class Target(Protocol):
+    """What a transfer looks at of its data set, before any image."""
+
+    @property
+    def name(self) -> str:
+        """Its canonical name."""
+        ...
+
+    @property
+    def input(self) -> InputSpec:
+        """What a network trained on it expects."""
+        ...
+
+    @property
+    def split_hash(self) -> str:
+        """Which images are in which split."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ class Start:
 def start_(
     backbone: nn.Module,
     config: TicketConfig,
-    dataset: Dataset,
+    dataset: Target,
     *,
     seed: int,
     given: StartConfig,
@@ -149,7 +167,7 @@ def _narrow(
     ticket: Ticket,
     config: TicketConfig,
     given: StartConfig,
-    dataset: Dataset,
+    dataset: Target,
     accept_mismatch: bool,
     protocol: str,
     narrower: Narrower | None,
@@ -168,7 +186,7 @@ def _narrow(
 
 
 def _without_ticket(
-    backbone: nn.Module, config: TicketConfig, given: StartConfig, dataset: Dataset, accept_mismatch: bool, protocol: str
+    backbone: nn.Module, config: TicketConfig, given: StartConfig, dataset: Target, accept_mismatch: bool, protocol: str
 ) -> Start:
     """Start densely: from given weights, or from the fresh random ones."""
     name = config.arm(given.weights)
@@ -180,7 +198,7 @@ def _without_ticket(
 
 
 def _fill_given(
-    backbone: nn.Module, given: StartConfig, dataset: Dataset, accept_mismatch: bool
+    backbone: nn.Module, given: StartConfig, dataset: Target, accept_mismatch: bool
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Fill the backbone with given weights, of a ticket the dense ones; return what is recorded of them, and flags."""
     start, flags = fill_backbone_(backbone, given, dataset.input, accept_mismatch=accept_mismatch, dense=True)
@@ -188,7 +206,7 @@ def _fill_given(
     return start.facts, (*flags, *seen)
 
 
-def source_flags(origin: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+def source_flags(origin: Mapping[str, Any], dataset: Target) -> tuple[str, ...]:
     """Flag a source that saw the target's classes: its labels (no verdict), or its images only.
 
     Args:
@@ -220,13 +238,14 @@ def _less_trained(ticket: Ticket, control: str, config: TicketConfig) -> tuple[s
 
 
 def _images_of(name: str, split: str | None) -> tuple[str, ...]:
-    """Name the images behind a data set: clean and cluttered digits show the same ones, SVHN's extra ones join the others.
+    """Name the images behind a data set: clean and cluttered digits and scenes show the same, SVHN's extra ones join the others.
 
     Images of one's own, in a folder or a list, have no name; their split hash tells them. A pair of domains has a hash that no
     other pair of the same images has, so its two domains, source and target, are told by their names: two of one name count as
     the same images, wherever they lie.
     """
     base = base_name(name).removesuffix("_clean").removesuffix("_extra")
+    base = "digits" if base == "digit_scenes" else base
     kind, _, pair = base.partition("(")
     if pair:
         return tuple(f"{kind}({domain})" for domain in pair.removesuffix(")").split(">"))

@@ -45,6 +45,8 @@ CHOOSING, NO_CHOOSING = ("--data.labels=40", "--data.validation_labels=4"), "--d
 MEASURED = "--evaluation.split=validation"
 
 ALIKE = [
+    (DOWNSTREAM, [], ["--evaluation.neighbours=5"]),
+    (DOWNSTREAM, [FULL], [FULL, "--evaluation.neighbours=5"]),
     (SIMCLR, ["--data.name=digits:6-9"], ["--data.name=digits:6,7,8,9"]),
     (SIMCLR, ["--data.name=digits:6-9"], ["--data.name=digits: 9,6 ,7-8,8"]),
     (SIMCLR, ["--data.name=digits"], ["--data.name=digits:0-9"]),
@@ -223,6 +225,7 @@ VALUES: dict[str, Any] = {
     "train.batch_size": 256,
     "norm.splits": 4,
     "rewind.step": None,  # with rewind.to alone (see below)
+    "rewind.keep": ["norms"],
     "augment.crop_scale": [0.3, 0.9],
     "augment.crop_ratio": [0.5, 0.9],
     "augment.blur_sigma": [0.3, 0.9],
@@ -252,6 +255,7 @@ CONTEXT = {
     "optim.trust_coefficient": {"optim.name": "lars"},
     "optim.milestones": {"optim.schedule": "multistep", "optim.milestones": ["3ep"]},
     "optim.gamma": {"optim.schedule": "multistep", "optim.milestones": ["3ep"]},
+    "optim.power": {"optim.schedule": "poly"},
     "linear.solver": {"protocol": "linear"},
     "linear.standardise": {"protocol": "linear"},
     "linear.l2": {"protocol": "linear"},
@@ -303,6 +307,7 @@ NAMES = [
 def test_an_option_that_counts_changes_the_hash(command: Command, name: str) -> None:
     found_on_task = command is DOWNSTREAM and name.startswith(("prune.", "rewind.", "start.head", "start.train"))
     context = CONTEXT.get(name, {}) | ({"ticket.file": None, "prune.rounds": 2} if found_on_task else {})
+    context |= {"protocol": "knn"} if command is DOWNSTREAM and name == "evaluation.neighbours" else {}
     base = changed(resolve(command, EVERYTHING_COUNTS[command.folder]).config, context)
     value = VALUES[name] if name in VALUES else another(get(base, name), types_of(command.schema)[name])
     assert value != get(base, name)
@@ -342,7 +347,7 @@ def search_of(config: Any) -> Any:
     kept = (prune.rate, prune.score, prune.allocation, prune.schedule if prune.score == "magnitude" else "")
     at = config.rewind.step and config.rewind.step.lstrip("0")
     point = config.rewind.to or ("pretrained" if start else "round0")
-    return rounds, kept if prune.rounds else (), prune.include, prune.exclude, point, at, start
+    return rounds, kept if prune.rounds else (), prune.include, prune.exclude, point, at, sorted(config.rewind.keep), start
 
 
 def transfer_of(config: Any) -> Any:

@@ -49,6 +49,12 @@ def largest_winning(cell: Cell, of_cell: Sequence[Found]) -> tuple[Level | None,
         of_data = [found for found in of_cell if found.text("data.name") == data]
         if not of_data:
             return None, f"nothing was run on {data}"
+        behind = sum("dense_less_trained" in found.result["flags"] for found in of_data)
+        if behind:
+            return (
+                None,
+                f"{data}: {behind} of {len(of_data)} results had more training behind them than dense (dense_less_trained)",
+            )
         values, why = _by_level(cell, of_data)
         if why is not None:
             return None, f"{data}: {why}"

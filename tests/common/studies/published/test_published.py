@@ -193,6 +193,14 @@ def test_two_dense_seeds_decide_nothing(tmp_path, capsys):
     assert cell["note"] == "svhn: not enough seeds of dense (2, expected 3)"
 
 
+def test_rounds_with_more_training_behind_them_than_dense_are_not_judged_as_winning(tmp_path, capsys):
+    _curve(tmp_path, "svhn", (0.90, 0.91, 0.92), {4: 0.95})
+    moved(tmp_path, 7, 0.99, level=7, data="svhn", flags=["dense_less_trained"])
+    told = run_json(capsys, str(tmp_path), "--table", "cvpr2021_winning")
+    (cell,) = [one for one in told["tables"][0]["cells"] if one["status"] == "undecided" and one["data"] == "svhn"]
+    assert cell["note"] == "svhn: 1 of 7 results had more training behind them than dense (dense_less_trained)"
+
+
 def test_rounds_of_a_task_search_are_read_and_its_last_result_is_not_read_twice(tmp_path, capsys):
     config = {
         **PROTOCOL, "prune": {"score": "magnitude"}, "rewind": {"to": "init", "step": None},

@@ -1,0 +1,158 @@
+"""The detection task: a detector's head on a backbone's feature maps, trained on boxes, judged by average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.data.annotated.batch import AnnotatedBatch
+from common.data.annotated.catalogue import canonical_annotated_size
+from common.data.annotated.loader import AnnotatedLoader
+from common.data.annotated.sets import AnnotatedImages
+from common.errors import InputError
+from common.metrics.found_boxes import FoundBoxes, merge_found
+from common.models.dense_network import DenseNetwork
+from common.models.features import evaluating
+from common.models.pyramid import pyramid_of
+from common.training.annotated_setting import AnnotatedTask, Kind, Setting
+from common.training.contact_sheet import detection_sheet, save_sheet
+from common.training.distributed import gather_objects, share
+from common.training.task import steps_per_epoch
+from Detection.finding import in_pixels_of_images, measure
+from Detection.yolo.anchors import anchors_of
+from Detection.yolo.build import build_yolo
+from Detection.yolo.config import LEVELS
+
+
+class DetectionTask(AnnotatedTask):
+    """Boxes and classes in images (implements `common.training.task.Task`).
+
+    Args:
+        setting: configuration, images, backbone, device.
+
+    Raises:
+        InputError: a backbone without three strides, no training box, or fewer training images than a batch.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        config, dataset, backbone = setting.config, setting.dataset, setting.backbone
+        self.dataset, self.device = dataset, setting.device
+        self.size = canonical_annotated_size(config.data)
+        self.main_metric = config.evaluation.metric
+        pyramid = pyramid_of(backbone, self.size)
+        self.strides = tuple(pyramid.strides[-LEVELS:])
+        self.anchors = anchors_of(config.yolo, self.strides, training_sides(dataset.train, self.size), seed=config.seed.task)
+        channels = pyramid.channels_at(self.strides)
+        head = build_yolo(config.yolo, self.strides, channels, len(dataset.classes), config.seed.task, self.anchors)
+        network = DenseNetwork(backbone, head, self.strides, pyramid)
+        super().__init__(config, network.to(setting.device), config.train.average)
+        self.images = self._loader("train", varied=True)
+        self.steps_per_epoch = steps_per_epoch(self.images, config.train)
+
+    def _loader(self, split: str, *, varied: bool) -> AnnotatedLoader:
+        data, augment = self.config.data, self.config.augment if varied else None
+        return AnnotatedLoader(
+            self.dataset.split(split),
+            self.dataset.input,
+            self.size,
+            self.device,
+            workers=data.workers,
+            augment=augment,
+            memory=data.memory,
+        )
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The backbone's parameters at their own rate, and the head's."""
+        scale = self.config.optim.backbone_scale
+        return [
+            {"params": list(self.network.backbone.parameters()), "lr_scale": scale},
+            {"params": list(self.network.head.parameters())},
+        ]
+
+    def train_batches(self, round: int, epoch: int, first: int) -> Iterator[AnnotatedBatch]:
+        """Yield an epoch's varied batches from step `first` on; this process's part of each."""
+        train, seed = self.config.train, self.config.seed.task
+        own, start = share(train.batch_size), first * train.accumulate
+        order = self.images.order(seed, "task_order", round, epoch)
+        batches = list(order.split(train.batch_size))
+        whole = [batch for batch in batches if len(batch) == train.batch_size][start:]
+        yield from self.images.train_batches(
+            whole, seed=seed, stream="task_views", round=round, epoch=epoch, first=start, part=slice(own.start, own.stop)
+        )
+
+    def loss(self, batch: AnnotatedBatch) -> dict[str, Tensor]:
+        """Return the detector's losses; "total" is their weighted sum."""
+        return self._call(self.laid_out(batch.images), batch.targets)  # type: ignore[call-arg, return-value]
+
+    def validate(self) -> dict[str, float]:
+        """Return COCO's or VOC's metrics on validation, whichever the main metric is of."""
+        images = self.dataset.split("validation")
+        return measure(self.find("validation"), images, len(self.dataset.classes), by=self._main_kind)
+
+    @property
+    def _main_kind(self) -> Any:
+        return "voc" if self.main_metric.startswith("VOC") else "coco"
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Return all metrics on a split, of the network that is judged; the processes share its images."""
+        with self.best():
+            found = self.find(split)
+        return measure(found, self.dataset.split(split), len(self.dataset.classes), by="both")
+
+    def find(self, split: str, count: int | None = None, *, together: bool = True) -> list[FoundBoxes]:
+        """Return what the network finds in the images of a split, in eval mode.
+
+        Args:
+            split: its name.
+            count: of its first images; None: all.
+            together: the processes share the images and have all of the findings; else this one looks at every image.
+        """
+        images, loader = self.dataset.split(split), self._loader(split, varied=False)
+        total = len(images) if count is None else min(count, len(images))
+        own = share(total) if together else range(total)
+        found: dict[int, FoundBoxes] = {}
+        with evaluating(self.network):
+            for batch in loader.evaluation_batches(self.config.evaluation.batch_size, part=slice(own.start, own.stop)):
+                found |= in_pixels_of_images(self.network(self.laid_out(batch.images)), batch, images)
+        return merge_found(gather_objects(found) if together else [found], total)
+
+    def draw(self, split: str, count: int, path: Path) -> None:
+        """Draw truth and findings of the first images of a split, side by side."""
+        images = self.dataset.split(split)
+        found = self.find(split, count, together=False)
+        pixels = [images.read(index) for index in range(len(found))]
+        save_sheet(path, detection_sheet(pixels, (images.objects or ())[: len(found)], found, self.dataset.classes))
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return anchors and strides, pixels."""
+        return {"anchors": [[round(side, 2) for side in pair] for pair in self.anchors.tolist()], "strides": list(self.strides)}
+
+
+def training_sides(images: AnnotatedImages, size: tuple[int, int]) -> Tensor:
+    """Return widths and heights of all boxes that train, letter-boxed to a network's size, float32 (T, 2), pixels.
+
+    Raises:
+        InputError: there are none.
+    """
+    height, width = size
+    scales = np.minimum(height / images.sizes[:, 0], width / images.sizes[:, 1])
+    sides = [
+        (objects.boxes[:, 2:] - objects.boxes[:, :2])[objects.trains] * scale
+        for objects, scale in zip(images.objects or (), scales, strict=False)
+    ]
+    if not sum(map(len, sides)):
+        raise InputError("data.name: no training image has a box that trains, expected at least one; check the annotations")
+    return torch.from_numpy(np.concatenate(sides).astype(np.float32))
+
+
+def build(setting: Setting) -> DetectionTask:
+    """Build the task on a backbone."""
+    return DetectionTask(setting)
+
+
+KIND = Kind("detection", build)

@@ -1,0 +1,106 @@
+"""What a task on annotated images is made from: its data, its backbone, and what a folder builds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from common.annotated_config import AnnotatedTaskConfig
+from common.data.annotated.catalogue import open_annotated
+from common.data.annotated.sets import AnnotatedSet
+from common.models.backbones import build_backbone
+from common.training.selecting import SelectingTask
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a folder makes its task from.
+
+    Attributes:
+        config: the run's configuration.
+        dataset: annotated images by split.
+        backbone: the trunk, its weights those that training starts from, on the device.
+        device: where to compute.
+    """
+
+    config: Any
+    dataset: AnnotatedSet
+    backbone: nn.Module
+    device: torch.device
+
+
+class AnnotatedTask(SelectingTask):
+    """A task whose network a folder trains on annotated images, and draws the findings of."""
+
+    shares_evaluation = True
+    judges_head = True
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what results say of how the task was set up, such as anchors."""
+        return {}
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Return {metric: value} on a split; every process calls it and looks at its share of the images."""
+        raise TypeError(f"{type(self).__name__} does not say how it is judged")
+
+    def draw(self, split: str, count: int, path: Path) -> None:
+        """Draw truth and findings of the first images of a split into a PNG; one process calls it."""
+        raise TypeError(f"{type(self).__name__} draws nothing")
+
+
+class BuildTask(Protocol):
+    """Make a folder's task, a fresh head of the task's seed on the backbone."""
+
+    def __call__(self, setting: Setting) -> AnnotatedTask:
+        """Return the task."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a folder says of itself.
+
+    Attributes:
+        task: "detection" or "segmentation": the objective of its tickets, and the task of its results.
+        build: makes the task.
+    """
+
+    task: str
+    build: BuildTask
+
+
+def fresh_backbone(config: AnnotatedTaskConfig, *, seed: int, stream: str, width: float | None = None) -> nn.Module:
+    """Build the backbone with fresh random weights; images have three channels.
+
+    Raises:
+        InputError: unknown backbone or stem.
+    """
+    return build_backbone(
+        config.model.name,
+        stem=config.model.stem,
+        seed=seed,
+        stream=stream,
+        patch=config.model.patch,
+        width=config.model.width if width is None else width,
+        variant=config.model.variant,
+    )
+
+
+def open_images(config: AnnotatedTaskConfig) -> AnnotatedSet:
+    """Load the data set; errors as `open_annotated`."""
+    dataset = open_annotated(config.data)
+    told = [f"{count} {what.replace('_', ' ')}" for what, count in dataset.mended.items() if count]
+    if told:
+        print(f"{dataset.name}: {', '.join(told)}")
+    return dataset
+
+
+def describe_images(dataset: AnnotatedSet) -> dict[str, Any]:
+    """Return what tickets and results record of a data set."""
+    more: Mapping[str, Any] = {"skipped": list(dataset.skipped)} if dataset.skipped else {}
+    return {"name": dataset.name, "split_hash": dataset.split_hash, "fingerprint": dataset.fingerprint, **more}

@@ -1,0 +1,147 @@
+"""Transfer a ticket or control to a task on annotated images: fill, train with the mask held, touch the test split once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.cli import Invocation
+from common.tickets.rewind import capture
+from common.tickets.ticket import load_ticket
+from common.tickets.trained import TRAINED
+from common.tickets.weights_file import NetworkState, save_weights
+from common.training.annotated_setting import AnnotatedTask, Kind, Setting, describe_images, fresh_backbone, open_images
+from common.training.checkpoint import Checkpoint, load_checkpoint
+from common.training.dense_long import lengthened, search_epochs
+from common.training.distributed import broadcast
+from common.training.logs import open_log
+from common.training.loop import Span
+from common.training.progress import Progress
+from common.training.results import Outcome, write_result
+from common.training.run import Run, open_run
+from common.training.session import session
+from common.training.small_dense import narrower
+from common.training.span import check_durations, train_span
+from common.training.transfer import Start, start_
+
+SHEET = "predictions.png"
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """What a transfer works on; `config` has the epochs that the arm is trained for."""
+
+    setting: Setting
+    task: AnnotatedTask
+    start: Start
+    config: Any
+    details: Mapping[str, Any]
+
+
+def transfer(invocation: Invocation, kind: Kind) -> None:
+    """Run one transfer, or continue it, or say that it is done.
+
+    Raises:
+        InputError: bad input; nothing is written.
+        DivergenceError: a loss or a weight is not finite.
+    """
+    with session(invocation) as device:
+        if device is None:
+            return
+        started = time.monotonic()
+        arm = _build(invocation.config, kind, device)
+        with open_run(invocation, device, describe_images(arm.setting.dataset)) as run:
+            if run is None:
+                return
+            resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes else None)
+            details = {**_train(arm, run, resumed), **arm.details}
+            measured = arm.task.evaluate(arm.config.evaluation.split)
+            if run.writes:
+                earlier = resumed.seconds if resumed is not None else 0.0
+                _finish(arm, run, kind, measured, details, seconds=earlier + time.monotonic() - started)
+
+
+def _build(config: Any, kind: Kind, device: Any) -> _Arm:
+    """Load the images, build the backbone, fill it from the ticket or control, build the task."""
+    dataset, narrow = open_images(config), None
+    if config.ticket.file is not None and config.ticket.control == "small_dense":
+        narrow = narrower(load_ticket(config.ticket.file), config.model, dataset.input, config.ticket.equal)
+    backbone = fresh_backbone(config, seed=config.seed.task, stream="fresh", width=narrow.width if narrow else None)
+    start = start_(
+        backbone,
+        config.ticket,
+        dataset,
+        seed=config.seed.task,
+        given=config.start,
+        protocol="full",
+        accept_mismatch=config.data.accept_input_mismatch,
+        narrower=narrow,
+    )
+    setting = Setting(config, dataset, backbone.to(device), device)
+    task = kind.build(setting)
+    check_durations(config, task.steps_per_epoch)
+    details: dict[str, Any] = {"small_dense": narrow.to_json()} if narrow else {}
+    if start.control == "dense_long" and start.ticket is not None:
+        longer = search_epochs(start.ticket)
+        config = lengthened(config, longer, task.steps_per_epoch)
+        details |= {"epochs": config.train.epochs, "search_epochs": longer}
+    return _Arm(setting, task, start, config, details)
+
+
+def _train(arm: _Arm, run: Run, resumed: Checkpoint | None) -> dict[str, float]:
+    """Train with the mask held; leave the network that is judged in the task."""
+    task, config = arm.task, arm.config
+    task.prepare_(config.train)
+    if task.average is not None:
+        task.average.begin_()
+    last = config.train.epochs * task.steps_per_epoch
+    log = open_log(run, (0, resumed.step) if resumed is not None else (0, 0))
+    try:
+        show = config.log.progress and run.writes
+        with Progress(run.name, last, done=resumed.step if resumed is not None else 0, show=show) as progress:
+            train_span(task, config, run, Span(0, 0, last), arm.start.mask, log=log, progress=progress, resumed=resumed)
+    finally:
+        log.close()
+    return dict(task.take_best())
+
+
+def _finish(
+    arm: _Arm, run: Run, kind: Kind, measured: Mapping[str, float], details: Mapping[str, Any], *, seconds: float
+) -> None:
+    """Keep the network where asked, draw, write the result, mark the run done."""
+    config, split, start = arm.config, arm.config.evaluation.split, arm.start
+    kept: dict[str, Any] = {}
+    if config.keep.trained != "none":
+        sha256 = save_weights(run.path / TRAINED, NetworkState.split(capture(arm.task.network)))
+        kept = {"trained": {"file": TRAINED, "sha256": sha256}}
+    if config.evaluation.draw:
+        arm.task.draw(split, config.evaluation.draw, run.path / SHEET)
+    outcome = Outcome(
+        task=kind.task,
+        data=describe_images(arm.setting.dataset),
+        split=split,
+        metric=arm.task.main_metric,
+        metrics={f"{split}/{name}": value for name, value in measured.items()},
+        protocol="full",
+        density=start.density,
+        control=start.control,
+        ticket=start.ticket.digest if start.ticket else None,
+        mask_digest=start.mask.digest() if start.mask else None,
+        source=start.source,
+        flags=start.flags,
+        details={
+            "norm_statistics": start.norm_statistics,
+            "start": start.given,
+            "importer": start.importer,
+            "mended": dict(arm.setting.dataset.mended),
+            **arm.task.facts(),
+            **details,
+            **kept,
+        },
+    )
+    result = write_result(run.path / "result.json", run.facts, outcome, seconds=seconds)
+    run.mark(status="done")
+    run.checkpoint.unlink(missing_ok=True)
+    print(f"{run.path}: {outcome.control} at density {outcome.density:.4f}: {split} {outcome.metric} {result['value']:.4f}")
