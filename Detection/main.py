@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.cli import Command, Invocation
 from common.cli import main as run_command
-from common.data.annotated.catalogue import list_annotated
+from common.listing import list_annotated_and_backbones
 from Detection.config import DetectionConfig
 
 
@@ -40,7 +40,7 @@ COMMAND = Command(
     recipes=Path(__file__).parent / "recipes",
     run=run,
     evaluate=evaluate,
-    listing=list_annotated,
+    listing=list_annotated_and_backbones,
 )
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from common.data.annotated.batch import AnnotatedBatch
-from common.data.annotated.catalogue import canonical_annotated_size
+from common.data.annotated.catalogue import size_of
 from common.data.annotated.loader import AnnotatedLoader
 from common.data.annotated.sets import AnnotatedImages
 from common.errors import InputError
@@ -42,7 +42,7 @@ class DetectionTask(AnnotatedTask):
     def __init__(self, setting: Setting) -> None:
         config, dataset, backbone = setting.config, setting.dataset, setting.backbone
         self.dataset, self.device = dataset, setting.device
-        self.size = canonical_annotated_size(config.data)
+        self.size = size_of(config.data)
         self.main_metric = config.evaluation.metric
         pyramid = pyramid_of(backbone, self.size)
         self.strides = tuple(pyramid.strides[-LEVELS:])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from common.canonical import Rules
 from common.config import KeepConfig, OptimConfig, TrainConfig
-from common.data.annotated.catalogue import canonical_annotated_name, canonical_annotated_size, has_own_input
+from common.data.annotated.catalogue import canonical_annotated_name, input_of, size_of
 from common.data.annotated.config import AnnotatedDataConfig, JointAugmentConfig
 from common.option import option, require
 from common.task_config import TaskConfig
@@ -60,6 +60,11 @@ def _kept(config: AnnotatedTaskConfig) -> str:
     return "last"
 
 
+def _normalisation(config: AnnotatedTaskConfig) -> str:
+    """A data set's own mean and standard deviation may be those of a name."""
+    return "own" if input_of(config.data) == input_of(replace(config.data, input="own")) else config.data.input
+
+
 def _colour_is_fixed(config: AnnotatedTaskConfig) -> bool:
     return config.augment.colour == 0
 
@@ -71,8 +76,8 @@ class AnnotatedTaskConfig(TaskConfig):
     RULES: ClassVar[Rules] = Rules(
         forms={
             "data.name": lambda c: canonical_annotated_name(c.data),
-            "data.size": lambda c: list(canonical_annotated_size(c.data)),
-            "data.input": lambda c: "own" if has_own_input(c.data) else c.data.input,
+            "data.size": lambda c: list(size_of(c.data)),
+            "data.input": _normalisation,
             "keep.trained": _kept,
         },
         unused=(

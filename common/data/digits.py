@@ -84,13 +84,13 @@ def clutter(images_NHW: np.ndarray, indices_M: np.ndarray) -> np.ndarray:
         _paste_fragment(canvas_MHW, digits_MHW, draws_MK[:, 5 * k : 5 * k + 5])
     canvas_MHW *= _STRENGTH * _BACKGROUND
     size_M, top_M, left_M, contrast_M = draws_MK[:, 5 * _FRAGMENTS :].T
-    size_M = _SIZES[0] + _whole(size_M, len(_SIZES))
+    size_M = _SIZES[0] + whole_numbers(size_M, len(_SIZES))
     for size in _SIZES:
         chosen = np.flatnonzero(size_M == size)
         places = _CANVAS - size + 1
-        enlarge_SH = _bilinear(size)
+        enlarge_SH = enlarging(size)
         patches_KSS = enlarge_SH @ digits_MHW[chosen] @ enlarge_SH.T
-        _paste(canvas_MHW, chosen, patches_KSS, _whole(top_M[chosen], places), _whole(left_M[chosen], places))
+        _paste(canvas_MHW, chosen, patches_KSS, whole_numbers(top_M[chosen], places), whole_numbers(left_M[chosen], places))
     low, high = _CONTRAST
     return canvas_MHW * (low + (high - low) * contrast_M)[:, None, None]
 
@@ -99,11 +99,11 @@ def _paste_fragment(canvas_MHW: np.ndarray, digits_MHW: np.ndarray, draws_M5: np
     """Put one fragment of another digit somewhere on every canvas."""
     count, cuts, places = len(digits_MHW), _SIDE - _FRAGMENT + 1, _CANVAS - _FRAGMENT + 1
     own_M = np.arange(count)
-    other_M = _whole(draws_M5[:, 0], count - 1)
+    other_M = whole_numbers(draws_M5[:, 0], count - 1)
     other_M += other_M >= own_M
     windows = np.lib.stride_tricks.sliding_window_view(digits_MHW, (_FRAGMENT, _FRAGMENT), axis=(1, 2))
-    patches_MSS = windows[other_M, _whole(draws_M5[:, 1], cuts), _whole(draws_M5[:, 2], cuts)]
-    _paste(canvas_MHW, own_M, patches_MSS, _whole(draws_M5[:, 3], places), _whole(draws_M5[:, 4], places))
+    patches_MSS = windows[other_M, whole_numbers(draws_M5[:, 1], cuts), whole_numbers(draws_M5[:, 2], cuts)]
+    _paste(canvas_MHW, own_M, patches_MSS, whole_numbers(draws_M5[:, 3], places), whole_numbers(draws_M5[:, 4], places))
 
 
 def _paste(canvas_MHW: np.ndarray, rows_K: np.ndarray, patches_KSS: np.ndarray, top_K: np.ndarray, left_K: np.ndarray) -> None:
@@ -113,12 +113,12 @@ def _paste(canvas_MHW: np.ndarray, rows_K: np.ndarray, patches_KSS: np.ndarray, 
     canvas_MHW[place] = np.maximum(canvas_MHW[place], patches_KSS)
 
 
-def _whole(uniform: np.ndarray, count: int) -> np.ndarray:
-    """Turn numbers in [0, 1) into integers in 0 .. count-1."""
+def whole_numbers(uniform: np.ndarray, count: int) -> np.ndarray:
+    """Turn numbers in [0, 1), of any shape, into int64 in 0 .. count-1."""
     return (uniform * count).astype(np.int64)
 
 
-def _bilinear(size: int) -> np.ndarray:
+def enlarging(size: int) -> np.ndarray:
     """Return the (size, 8) weights that enlarge a side of 8 pixels bilinearly, half-pixel centres, borders repeated."""
     centre_S = ((np.arange(size) + 0.5) * _SIDE / size - 0.5).clip(0, _SIDE - 1)
     return (1 - np.abs(centre_S[:, None] - np.arange(_SIDE))).clip(0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ PIECE = 16
 # Pieces under way to and from each process; views as floats are four times as large.
 _AHEAD = {torch.uint8: 4, torch.float32: 2}
 _DECODED_AT_ONCE = 8
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ class FileReaders:
         ]
         self._passes += 1
         mine, replies = self._passes, iter(self._loader)
-        while (reply := _next(replies)) is not None:
+        while (reply := next_reply(replies)) is not None:
             if reply.error is not None:
                 raise InputError(reply.error)
             yield reply
@@ -227,7 +229,12 @@ def _slots(shape: tuple[int, ...], dtype: torch.dtype, *, shared: bool) -> torch
         ) from error
 
 
-def _next(replies: Iterator[_Reply]) -> _Reply | None:
+def next_reply(replies: Iterator[_T]) -> _T | None:
+    """Return what the processes of a DataLoader send next; None behind the last.
+
+    Raises:
+        RunError: a process was lost.
+    """
     try:
         return next(replies, None)
     except RuntimeError as error:

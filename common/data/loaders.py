@@ -53,6 +53,19 @@ class ViewDraws:
         return generator(self.seed, self.stream, *self.indices, number)
 
 
+def whole_batches(images: int, batch_size: int) -> int:
+    """Return the number of whole batches in an epoch.
+
+    Raises:
+        InputError: there is none.
+    """
+    if images < batch_size:
+        raise InputError(
+            f"train.batch_size {batch_size} is more than the {images} training images; set --train.batch_size to fewer"
+        )
+    return images // batch_size
+
+
 class Loader(ABC):
     """One split, read for a device.
 
@@ -106,13 +119,7 @@ class Loader(ABC):
         """
         if batch_size < 1:
             raise InputError(f"train.batch_size: got {batch_size}, expected an integer >= 1")
-        if not drop_last:
-            return -(-len(self) // batch_size)
-        if len(self) < batch_size:
-            raise InputError(
-                f"train.batch_size {batch_size} is more than the {len(self)} training images; set --train.batch_size to fewer"
-            )
-        return len(self) // batch_size
+        return whole_batches(len(self), batch_size) if drop_last else -(-len(self) // batch_size)
 
     def order(self, seed: int, stream: str, round: int, epoch: int) -> torch.Tensor:
         """Return an epoch's permutation, int64 (N,), on the CPU: another for every round and epoch, the same for every device."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.config import TrainConfig, require
-from common.data.loaders import Loader
+from common.data.loaders import whole_batches
 from common.models.heads import Network
 from common.training.distributed import world_size
 
@@ -98,7 +98,7 @@ class Task(Protocol):
         ...
 
 
-def steps_per_epoch(images: Loader, config: TrainConfig) -> int:
+def steps_per_epoch(images: Sized, config: TrainConfig) -> int:
     """Return the optimizer steps of an epoch: whole batches, `accumulate` of them to a step.
 
     Raises:
@@ -106,8 +106,8 @@ def steps_per_epoch(images: Loader, config: TrainConfig) -> int:
     """
     parts = world_size()
     require(config.batch_size % parts == 0, "train.batch_size", config.batch_size, f"a multiple of the {parts} processes")
-    found = images.steps_per_epoch(config.batch_size, drop_last=True) // config.accumulate
-    most = len(images) // config.batch_size
+    most = whole_batches(len(images), config.batch_size)
+    found = most // config.accumulate
     require(found >= 1, "train.accumulate", config.accumulate, f"no more than the {most} batches of an epoch")
     return found
 

@@ -1,4 +1,7 @@
-"""A batch of annotated images as a network sees them. B images, T objects of all of them together."""
+"""A batch of annotated images as a network sees them.
+
+B images, T objects of all of them together, P keypoints of an object.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,21 @@ class Targets:
         labels: int64 (T,), in 0 .. K-1.
         images: int64 (T,): the row of the batch that each is in, ascending.
         weights: float32 (T,): 1, or the share of its image in a mixup.
+        masks: uint8 (T, H, W), 1 inside; None: not asked for.
+        keypoints: float32 (T, P, 3): x, y, and 0 unlabelled or out of sight, 1 hidden, 2 visible; None: not asked for.
     """
 
     boxes: Tensor
     labels: Tensor
     images: Tensor
     weights: Tensor
+    masks: Tensor | None = None
+    keypoints: Tensor | None = None
 
     def to(self, device: torch.device) -> Targets:
         """Return the same on a device."""
-        return Targets(*(part.to(device, non_blocking=True) for part in (self.boxes, self.labels, self.images, self.weights)))
+        parts = (self.boxes, self.labels, self.images, self.weights, self.masks, self.keypoints)
+        return Targets(*(part if part is None else part.to(device, non_blocking=True) for part in parts))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,8 @@ class Objects:
         difficult: bool (M,): VOC's flag; such an object does not train, and finding or missing it does not count.
         crowd: bool (M,): COCO's flag; the box is of a group, which does not train; what lies in it does not count.
         areas: float32 (M,), in pixels: what COCO's size ranges go by; the box's where nothing else is known.
-        masks: COCO's compressed run lengths ({"size": [H, W], "counts": bytes}), one of every object; None: there are none.
+        masks: COCO's compressed run lengths ({"size": [H, W], "counts": bytes}), one of every object, perhaps made of polygons when
+            they are asked for; None: there are none.
         keypoints: float32 (M, P, 3): x, y, and 0 unlabelled, 1 hidden, 2 visible; None: there are none.
     """
 
@@ -34,7 +35,7 @@ class Objects:
     difficult: np.ndarray
     crowd: np.ndarray
     areas: np.ndarray
-    masks: tuple[Mapping[str, Any], ...] | None = None
+    masks: Sequence[Mapping[str, Any]] | None = None
     keypoints: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -91,6 +92,7 @@ class AnnotatedSet:
         skipped: names of images that were left out.
         mended: what was changed in the annotations and how often, such as {"boxes_clipped": 3, "boxes_without_area": 2}.
         keypoint_swaps: pairs of keypoints that a mirrored image exchanges, left and right.
+        category_ids: the id of each class in the annotation files; () where they have none.
     """
 
     name: str
@@ -102,6 +104,7 @@ class AnnotatedSet:
     skipped: tuple[str, ...] = ()
     mended: Mapping[str, int] = field(default_factory=dict)
     keypoint_swaps: tuple[tuple[int, int], ...] = ()
+    category_ids: tuple[int, ...] = ()
 
     def split(self, name: str) -> AnnotatedImages:
         """Return one split.

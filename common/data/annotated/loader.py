@@ -1,0 +1,156 @@
+"""Annotated images of one split as batches for a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from common.data.annotated.batch import AnnotatedBatch, Targets
+from common.data.annotated.config import JointAugmentConfig
+from common.data.annotated.pixels import PixelsInMemory, in_memory
+from common.data.annotated.readers import AnnotatedReaders, Piece
+from common.data.annotated.samples import SampleDraws, Samples
+from common.data.annotated.sets import AnnotatedImages
+from common.data.inputs import InputSpec
+from common.data.reading import Reading
+from common.data.transfer import to_device
+from common.errors import InputError
+from common.randomness import generator
+
+
+class AnnotatedLoader:
+    """One split, read for a device.
+
+    Args:
+        images: the split.
+        input: what the network expects of its pixels.
+        size: height and width in pixels that it sees.
+        device: where batches come to lie.
+        workers: processes that read and vary images; 0: none beside this one; None: none for images in memory, else the cores
+            divided by the training processes of this machine, at most 16.
+        augment: how training images are varied; None: not at all.
+        with_maps: whether batches carry label maps.
+        memory: decode every image once, here, and keep it.
+
+    Raises:
+        InputError: label maps are asked for and there are none, or an image that is to be kept in memory cannot be read.
+    """
+
+    def __init__(
+        self,
+        images: AnnotatedImages,
+        input: InputSpec,
+        size: tuple[int, int],
+        device: torch.device | str,
+        *,
+        workers: int | None = None,
+        augment: JointAugmentConfig | None = None,
+        with_maps: bool = False,
+        memory: bool = False,
+    ) -> None:
+        if with_maps and images.read_labels is None:
+            raise InputError("these images have no label maps; choose a set that has them (see --list)")
+        if memory and not isinstance(images.read, PixelsInMemory):
+            images = replace(images, read=in_memory(images.read, len(images)))
+        self.images, self.input, self.size, self.device = images, input, size, torch.device(device)
+        self._augment = augment or JointAugmentConfig()
+        self._samples = Samples(images, with_maps)
+        small = workers is None and isinstance(images.read, PixelsInMemory) and not memory
+        self._workers = 0 if small else Reading(workers).processes()
+        self._readers: AnnotatedReaders | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def order(self, seed: int, stream: str, round: int, epoch: int) -> torch.Tensor:
+        """Return an epoch's permutation, int64 (N,), on the CPU: another for every round and epoch."""
+        return torch.randperm(len(self), generator=generator(seed, stream, round, epoch))
+
+    def train_batches(
+        self,
+        indices: Iterable[torch.Tensor],
+        *,
+        seed: int,
+        stream: str,
+        round: int,
+        epoch: int,
+        first: int = 0,
+        part: slice = slice(None),
+    ) -> Iterator[AnnotatedBatch]:
+        """Yield batches as they train, on the device.
+
+        How an image is varied depends on (seed, stream, round, epoch) and its index alone, the size of a batch (multi-scale) on
+        its number: a resumed epoch goes on as it would have, and neither the processes that read nor `part` change an image.
+
+        Args:
+            indices: of the images of each batch, int64.
+            seed: the run's seed.
+            stream: name of the stream of draws.
+            round: pruning round.
+            epoch: within the round.
+            first: number of the first of these batches within the epoch.
+            part: this rank's share of every batch; it must not be empty.
+
+        Raises:
+            InputError: an image cannot be read.
+            RunError: a process that reads was lost.
+        """
+        draws = SampleDraws(self._augment, seed, stream, (round, epoch))
+        asked = [(batch[part].tolist(), self._size_of_batch(draws, number)) for number, batch in enumerate(indices, start=first)]
+        if self._readers is None:
+            self._readers = AnnotatedReaders(self._samples, self._workers, keep=True)
+        return (self._batch(pieces, trains=True) for pieces in self._readers.batches(asked, draws))
+
+    def evaluation_batches(self, batch_size: int, part: slice = slice(None)) -> Iterator[AnnotatedBatch]:
+        """Yield images as they are evaluated, in fixed order: letter-boxed, with all their objects.
+
+        Args:
+            batch_size: images of a batch, the last one possibly smaller; >= 1.
+            part: which of the images.
+
+        Raises:
+            InputError: a batch size below 1, or an image that cannot be read.
+            RunError: a process that reads was lost.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch size: got {batch_size}, expected an integer >= 1")
+        chosen = range(len(self))[part]
+        asked = [(chosen[start : start + batch_size], self.size) for start in range(0, len(chosen), batch_size)]
+        readers = AnnotatedReaders(self._samples, self._workers, keep=False)
+        return (self._batch(pieces, trains=False) for pieces in readers.batches(asked, None))
+
+    def _size_of_batch(self, draws: SampleDraws, number: int) -> tuple[int, int]:
+        """Return the size that a batch is made at; of several sides, one is drawn, and the shape stays."""
+        sides = self._augment.sizes
+        if not sides:
+            return self.size
+        random = generator(draws.seed, f"{draws.stream}/size", *draws.indices, number)
+        side = sides[int(torch.randint(len(sides), (), generator=random))]
+        return side, max(1, round(side * self.size[1] / self.size[0]))
+
+    def _batch(self, pieces: Sequence[Piece], *, trains: bool) -> AnnotatedBatch:
+        """Put the pieces of one batch together, on the device."""
+        indices = torch.tensor([index for piece in pieces for index in piece.request.indices])
+        pixels_B3HW = _joined([piece.pixels for piece in pieces])
+        targets = None
+        if self.images.objects is not None:
+            counts_B = torch.cat([piece.counts for piece in pieces])
+            of_T = torch.arange(len(counts_B)).repeat_interleave(counts_B)
+            boxes, labels, weights = (
+                torch.cat(parts) for parts in zip(*((piece.boxes, piece.labels, piece.weights) for piece in pieces), strict=True)
+            )
+            targets = Targets(*(to_device(part, self.device) for part in (boxes, labels, of_T, weights)))
+        maps = [piece.maps for piece in pieces if piece.maps is not None]
+        return AnnotatedBatch(
+            images=self.input.normalise(to_device(pixels_B3HW, self.device)),
+            indices=indices,
+            targets=targets,
+            maps=to_device(_joined(maps), self.device).long() if maps else None,
+            places=None if trains else torch.cat([piece.places for piece in pieces]),
+        )
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
