@@ -97,7 +97,8 @@ def test_a_dilated_small_resnet_sees_what_the_strided_one_does() -> None:
         torch.testing.assert_close(stage_maps(dilated, x)[-1][..., ::8, ::8], stage_maps(strided, x)[-1])
 
 
-REFUSED = {("fpn", 4), ("fpn", 2), ("unetplusplus", 2)}
+LEAST = {"fpn": 4, "unetplusplus": 3}
+"""Maps of different strides that a decoder needs, that of the image's own size included."""
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -106,7 +107,7 @@ def test_output_is_as_large_as_the_input(stem: str, output_stride: int, decoder:
     backbone = build_backbone("resnet18", stem="7x7", width=0.125) if stem == "7x7" else build_backbone("resnet_digits")
     stages = dilate_(backbone, output_stride)
     settings = DecoderSettings(decoder, width=64)
-    if (decoder, output_stride) in REFUSED:
+    if len({stage.stride for stage in stages}) < LEAST.get(decoder, 0):
         with pytest.raises(InputError, match="needs maps of"):
             SegmentationHead(stages, 5, settings, seed=2)
         return
