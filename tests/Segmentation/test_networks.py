@@ -153,6 +153,7 @@ def test_other_decoders_are_the_librarys(decoder: str) -> None:
     more: dict[str, Any] = {"decoder_channels": [64, 32, 16, 8, 8]} if decoder in ("Unet", "MAnet", "UnetPlusPlus") else {}
     more |= {"decoder_channels": 64} if decoder in ("UPerNet", "DeepLabV3") else {}
     more |= {"decoder_pyramid_channels": 64, "decoder_segmentation_channels": 32} if decoder == "FPN" else {}
+    more |= {"decoder_aspp_separable": True} if decoder == "DeepLabV3" else {}
     more |= {"encoder_depth": 5, "psp_out_channels": 64} if decoder == "PSPNet" else {}
     theirs = getattr(smp, decoder)("resnet18", encoder_weights=None, classes=5, **more).decoder
     stages = tuple(Stage(stage.channels, 2 ** (n + 1)) for n, stage in enumerate(STAGES))

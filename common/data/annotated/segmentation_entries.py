@@ -62,7 +62,7 @@ def _by_name(function: str, classes: tuple[str, ...] | None) -> Callable[[Annota
 SEGMENTATION_SETS: dict[str, AnnotatedEntry] = {
     "voc2012_segmentation": AnnotatedEntry(
         "PASCAL VOC 2012, segmentation, 1,464 + 1,449 images",
-        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/; torchvision fetches it: --data.root DIR --data.download true",
         VOC_SEGMENTATION_CLASSES,
         _IMAGENET,
         (513, 513),
@@ -70,6 +70,7 @@ SEGMENTATION_SETS: dict[str, AnnotatedEntry] = {
         _MAPS,
         _VAL_TESTS,
         VOC_LAYOUT,
+        can_be_fetched=True,
     ),
     "voc2012_augmented": AnnotatedEntry(
         "PASCAL VOC 2012 with the annotations of SBD, 10,582 + 1,449 images",

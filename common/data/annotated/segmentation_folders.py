@@ -40,6 +40,8 @@ def load_voc2012(config: AnnotatedDataConfig, classes: Sequence[str], input: Inp
     Raises:
         InputError: a folder, list or file is missing, or a label map does not fit its image.
     """
+    if config.download:
+        _fetch(config)
     root, folder = _voc_folder(config, VOC_LAYOUT)
     pairs = {
         part: [(_jpeg(folder, name), f"{folder}/SegmentationClass/{name}.png") for name in _listed(root / folder, part)]
@@ -207,6 +209,21 @@ def _voc_folder(config: AnnotatedDataConfig, layout: str) -> tuple[Path, str]:
         if (root / folder / "ImageSets/Segmentation").is_dir():
             return root, folder
     raise InputError(f"{root} holds no VOC2012; expected {layout}")
+
+
+def _fetch(config: AnnotatedDataConfig) -> None:
+    from torchvision.datasets import VOCSegmentation
+
+    if config.root is None:
+        raise InputError(f"data.download: {config.name} needs a folder to be fetched into; name it with --data.root DIR")
+    root = Path(config.root).expanduser()
+    if (root / "VOCdevkit/VOC2012/SegmentationClass").is_dir():
+        return
+    try:
+        VOCSegmentation(str(root), year="2012", image_set="train", download=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{config.name} cannot be fetched into data.root {config.root}: {why}") from error
 
 
 def _listed(folder: Path, name: str) -> list[str]:
