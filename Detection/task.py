@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from common.models.dense_network import DenseNetwork
 from common.models.features import evaluating
 from common.models.pyramid import pyramid_of
 from common.training.annotated_setting import AnnotatedTask, Kind, Setting
-from common.training.contact_sheet import detection_sheet, save_sheet
-from common.training.distributed import gather_objects, share
+from common.training.contact_sheet import detection_sheet
+from common.training.distributed import follow_first_, gather_objects, share
 from common.training.task import steps_per_epoch
 from Detection.finding import in_pixels_of_images, measure
 from Detection.yolo.anchors import anchors_of
@@ -115,18 +114,20 @@ class DetectionTask(AnnotatedTask):
         images, loader = self.dataset.split(split), self._loader(split, varied=False)
         total = len(images) if count is None else min(count, len(images))
         own = share(total) if together else range(total)
+        if together:  # on CPUs every process has norm statistics of its own, and a result is of one network
+            follow_first_(self.network)
         found: dict[int, FoundBoxes] = {}
         with evaluating(self.network):
             for batch in loader.evaluation_batches(self.config.evaluation.batch_size, part=slice(own.start, own.stop)):
                 found |= in_pixels_of_images(self.network(self.laid_out(batch.images)), batch, images)
         return merge_found(gather_objects(found) if together else [found], total)
 
-    def draw(self, split: str, count: int, path: Path) -> None:
-        """Draw truth and findings of the first images of a split, side by side."""
+    def draw(self, split: str, count: int) -> np.ndarray:
+        """Return truth and findings of the first images of a split, side by side."""
         images = self.dataset.split(split)
         found = self.find(split, count, together=False)
         pixels = [images.read(index) for index in range(len(found))]
-        save_sheet(path, detection_sheet(pixels, (images.objects or ())[: len(found)], found, self.dataset.classes))
+        return detection_sheet(pixels, (images.objects or ())[: len(found)], found, self.dataset.classes)
 
     def facts(self) -> Mapping[str, Any]:
         """Return anchors and strides, pixels."""

@@ -13,11 +13,23 @@ from common.timing import interleaved, median_ratio
 __all__ = ["arguments", "interleaved", "machine", "median_ratio", "report"]
 
 
-def arguments(name: str, about: str, argv: Sequence[str] | None, *, repeats: int) -> argparse.Namespace:
-    """Parse what every benchmark takes: --json FILE and --repeats N."""
+def arguments(
+    name: str, about: str, argv: Sequence[str] | None, *, repeats: int, counts: Mapping[str, tuple[int, str]] | None = None
+) -> argparse.Namespace:
+    """Parse what every benchmark takes: --json FILE and --repeats N.
+
+    Args:
+        name: of the benchmark.
+        about: what it measures.
+        argv: the command line; None: the process's own.
+        repeats: the default of --repeats.
+        counts: further flags that take a whole number: name -> (default, what it counts).
+    """
     parser = Parser(prog=f"benchmarks.{name}", description=about)
     parser.add_argument("--json", help="write the figures to FILE")
     parser.add_argument("--repeats", type=int, default=repeats, help=f"interleaved repeats (default: {repeats})")
+    for flag, (default, what) in (counts or {}).items():
+        parser.add_argument(f"--{flag}", type=int, default=default, help=f"{what} (default: {default})")
     return parser.parse_args(argv)
 
 

@@ -30,7 +30,7 @@ def anchors_of(config: YoloConfig, strides: Sequence[int], sides_T2: Tensor, *, 
     """
     if not config.anchors:
         return cluster_anchors(sides_T2, LEVELS * ANCHORS_PER_LEVEL, seed=seed)
-    anchors = torch.tensor(config.anchors, dtype=torch.float32)
+    anchors = torch.tensor(config.anchors, dtype=torch.float32).reshape(-1, 2)
     if config.anchor_unit == "stride":
         anchors = anchors * torch.tensor(strides, dtype=torch.float32).repeat_interleave(ANCHORS_PER_LEVEL)[:, None]
     return anchors

@@ -10,11 +10,11 @@ from common.option import option, require
 LEVELS, ANCHORS_PER_LEVEL = 3, 3
 
 VOC_ANCHORS = (
-    *((1.25, 1.625), (2.0, 3.75), (4.125, 2.875)),
-    *((1.875, 3.8125), (3.875, 2.8125), (3.6875, 7.4375)),
-    *((3.625, 2.8125), (4.875, 6.1875), (11.65625, 10.1875)),
+    *(1.25, 1.625, 2.0, 3.75, 4.125, 2.875),
+    *(1.875, 3.8125, 3.875, 2.8125, 3.6875, 7.4375),
+    *(3.625, 2.8125, 4.875, 6.1875, 11.65625, 10.1875),
 )
-"""The predecessor's, in units of the strides 8, 16 and 32."""
+"""The predecessor's, widths and heights in units of the strides 8, 16 and 32."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class YoloConfig:
     channels: int = option(
         128, "neck: channels at the finest level, twice and four times as many at the next (YOLOv4: 128), >= 1"
     )
-    neck_convs: Literal[1, 3, 5] = option(5, "neck: convolutions after every fusion of two levels (YOLOv4: 5)")
+    neck_convs: int = option(5, "neck: convolutions after every fusion of two levels (YOLOv4: 5), 1, 3 or 5")
     norm: Literal["batch", "group"] = option("batch", "neck and heads: norm layers; group does not depend on the batch")
     leak: float = option(0.1, "neck and heads: slope of LeakyReLU below 0, in [0, 1)")
     initialisation: Literal["he", "normal"] = option(
         "he", "neck and heads: He et al. 2015, or N(0, 0.01); the last convolution is N(0, 0.01) in both"
     )
     prior: float = option(0.01, "heads: objectness at the start (Lin et al. 2017), in (0, 1); 0.5: a bias of 0")
-    anchors: tuple[tuple[float, float], ...] = option(
-        (), "widths and heights, three of every level, the finest first; none: k-means on the training boxes"
+    anchors: tuple[float, ...] = option(
+        (), "width and height of three anchors of every level, the finest first: 18 numbers; none: k-means on the training boxes"
     )
     anchor_unit: Literal["pixel", "stride"] = option(
         "pixel", "unit of yolo.anchors: pixels of the input, or their level's stride"
@@ -57,12 +57,11 @@ class YoloConfig:
     )
 
     def __post_init__(self) -> None:
-        anchors = LEVELS * ANCHORS_PER_LEVEL
-        is_full = len(self.anchors) in (0, anchors) and all(len(pair) == 2 and min(pair) > 0 for pair in self.anchors)
-        require(
-            is_full, "yolo.anchors", [list(pair) for pair in self.anchors], f"{anchors} pairs of width and height > 0, or nothing"
-        )
+        numbers = 2 * LEVELS * ANCHORS_PER_LEVEL
+        is_full = len(self.anchors) in (0, numbers) and all(side > 0 for side in self.anchors)
+        require(is_full, "yolo.anchors", list(self.anchors), f"{numbers} numbers > 0, or nothing")
         require(self.channels >= 1, "yolo.channels", self.channels, "an integer >= 1")
+        require(self.neck_convs in (1, 3, 5), "yolo.neck_convs", self.neck_convs, "1, 3 or 5")
         require(0 <= self.leak < 1, "yolo.leak", self.leak, "a number in [0, 1)")
         require(0 < self.prior < 1, "yolo.prior", self.prior, "a probability in (0, 1)")
         require(1 <= self.scale_xy <= 2, "yolo.scale_xy", self.scale_xy, "a number in [1, 2]")

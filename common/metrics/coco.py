@@ -41,7 +41,7 @@ def coco_box_scores(found: Sequence[FoundBoxes], images: AnnotatedImages, num_cl
         InputError: see `checked_objects`.
     """
     objects = checked_objects(found, images, num_classes)
-    precision, recall = _tables(_truth(objects, num_classes), _results(found), len(images), num_classes)
+    precision, recall = _tables(truth_as_coco(objects, num_classes), found_as_coco(found), len(images), num_classes)
     values = {
         "AP": _mean(precision[..., 0, 2]),
         "AP50": _mean(precision[0, ..., 0, 2]),
@@ -60,7 +60,7 @@ def _mean(values: np.ndarray) -> float | None:
     return float(defined.mean()) if len(defined) else None
 
 
-def _truth(objects: Sequence[Objects], num_classes: int) -> dict[str, Any]:
+def truth_as_coco(objects: Sequence[Objects], num_classes: int) -> dict[str, Any]:
     """Return the objects as a COCO data set; image i has id i, and ids of objects start at 1, since 0 is "no match"."""
     annotations: list[dict[str, Any]] = []
     for image, there in enumerate(objects):
@@ -75,7 +75,7 @@ def _truth(objects: Sequence[Objects], num_classes: int) -> dict[str, Any]:
     }
 
 
-def _results(found: Sequence[FoundBoxes]) -> list[dict[str, Any]]:
+def found_as_coco(found: Sequence[FoundBoxes]) -> list[dict[str, Any]]:
     """Return what was found as COCO's list of results, with the fields that its loader adds."""
     results: list[dict[str, Any]] = []
     for image, here in enumerate(found):

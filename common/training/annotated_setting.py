@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.annotated_config import AnnotatedTaskConfig
 from common.data.annotated.catalogue import open_annotated
 from common.data.annotated.sets import AnnotatedSet
 from common.models.backbones import build_backbone
+from common.training.contact_sheet import save_sheet, sheet_tensor
+from common.training.logs import Log
 from common.training.selecting import SelectingTask
+
+SHEET = "predictions.png"
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,30 @@ class AnnotatedTask(SelectingTask):
         """Return what results say of how the task was set up, such as anchors."""
         return {}
 
+    @abstractmethod
+    def train_batches(self, round: int, epoch: int, first: int) -> Iterator[Any]:
+        """Yield an epoch's batches from step `first` on; see `common.training.task.Task`."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> dict[str, Tensor]:
+        """Return {"total": scalar to minimise, further parts}."""
+
+    @abstractmethod
     def evaluate(self, split: str) -> dict[str, float]:
         """Return {metric: value} on a split; every process calls it and looks at its share of the images."""
-        raise TypeError(f"{type(self).__name__} does not say how it is judged")
 
-    def draw(self, split: str, count: int, path: Path) -> None:
-        """Draw truth and findings of the first images of a split into a PNG; one process calls it."""
-        raise TypeError(f"{type(self).__name__} draws nothing")
+    @abstractmethod
+    def draw(self, split: str, count: int) -> np.ndarray:
+        """Return truth and findings of the first images of a split, drawn, uint8 (H, W, 3)."""
+
+    def show(self, split: str, folder: Path, log: Log, position: tuple[int, int]) -> None:
+        """Draw truth and findings into predictions.png and the log, if the recipe asks for it."""
+        if not self.config.evaluation.draw:
+            return
+        with self.best():
+            sheet = self.draw(split, self.config.evaluation.draw)
+        save_sheet(folder / SHEET, sheet)
+        log.image(*position, "predictions", sheet_tensor(sheet))
 
 
 class BuildTask(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from common.training.annotated_setting import AnnotatedTask, Kind, Setting, desc
 from common.training.checkpoint import Checkpoint, load_checkpoint
 from common.training.dense_long import lengthened, search_epochs
 from common.training.distributed import broadcast
-from common.training.logs import open_log
+from common.training.logs import Log, open_log
 from common.training.loop import Span
 from common.training.progress import Progress
 from common.training.results import Outcome, write_result
@@ -25,8 +26,6 @@ from common.training.session import session
 from common.training.small_dense import narrower
 from common.training.span import check_durations, train_span
 from common.training.transfer import Start, start_
-
-SHEET = "predictions.png"
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,13 @@ def transfer(invocation: Invocation, kind: Kind) -> None:
             if run is None:
                 return
             resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes else None)
-            details = {**_train(arm, run, resumed), **arm.details}
-            measured = arm.task.evaluate(arm.config.evaluation.split)
-            if run.writes:
-                earlier = resumed.seconds if resumed is not None else 0.0
-                _finish(arm, run, kind, measured, details, seconds=earlier + time.monotonic() - started)
+            earlier = resumed.seconds if resumed is not None else 0.0
+            with closing(open_log(run, (0, resumed.step) if resumed is not None else (0, 0))) as log:
+                details = {**_train(arm, run, log, resumed), **arm.details}
+                measured = arm.task.evaluate(arm.config.evaluation.split)
+                if run.writes:
+                    _show(arm, run, log, measured)
+                    _finish(arm, run, kind, measured, details, seconds=earlier + time.monotonic() - started)
 
 
 def _build(config: Any, kind: Kind, device: Any) -> _Arm:
@@ -90,34 +91,35 @@ def _build(config: Any, kind: Kind, device: Any) -> _Arm:
     return _Arm(setting, task, start, config, details)
 
 
-def _train(arm: _Arm, run: Run, resumed: Checkpoint | None) -> dict[str, float]:
+def _train(arm: _Arm, run: Run, log: Log, resumed: Checkpoint | None) -> dict[str, float]:
     """Train with the mask held; leave the network that is judged in the task."""
     task, config = arm.task, arm.config
     task.prepare_(config.train)
     if task.average is not None:
         task.average.begin_()
     last = config.train.epochs * task.steps_per_epoch
-    log = open_log(run, (0, resumed.step) if resumed is not None else (0, 0))
-    try:
-        show = config.log.progress and run.writes
-        with Progress(run.name, last, done=resumed.step if resumed is not None else 0, show=show) as progress:
-            train_span(task, config, run, Span(0, 0, last), arm.start.mask, log=log, progress=progress, resumed=resumed)
-    finally:
-        log.close()
+    show, done = config.log.progress and run.writes, resumed.step if resumed is not None else 0
+    with Progress(run.name, last, done=done, show=show) as progress:
+        train_span(task, config, run, Span(0, 0, last), arm.start.mask, log=log, progress=progress, resumed=resumed)
     return dict(task.take_best())
+
+
+def _show(arm: _Arm, run: Run, log: Log, measured: Mapping[str, float]) -> None:
+    """Write what was measured into the logs, and draw."""
+    split, last = arm.config.evaluation.split, arm.config.train.epochs * arm.task.steps_per_epoch
+    log.values(0, last, {f"{split}/{name}": value for name, value in measured.items()})
+    arm.task.show(split, run.path, log, (0, last))
 
 
 def _finish(
     arm: _Arm, run: Run, kind: Kind, measured: Mapping[str, float], details: Mapping[str, Any], *, seconds: float
 ) -> None:
-    """Keep the network where asked, draw, write the result, mark the run done."""
+    """Keep the network where asked, write the result, mark the run done."""
     config, split, start = arm.config, arm.config.evaluation.split, arm.start
     kept: dict[str, Any] = {}
     if config.keep.trained != "none":
         sha256 = save_weights(run.path / TRAINED, NetworkState.split(capture(arm.task.network)))
         kept = {"trained": {"file": TRAINED, "sha256": sha256}}
-    if config.evaluation.draw:
-        arm.task.draw(split, config.evaluation.draw, run.path / SHEET)
     outcome = Outcome(
         task=kind.task,
         data=describe_images(arm.setting.dataset),

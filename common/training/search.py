@@ -242,6 +242,7 @@ def _finish(s: Search, mask: Mask, round_: int, trained: Trained, early_bird: Ea
     result = record_round(s.run, s.records, s.task, s.scope, ended, measured)
     density = result["details"]["layer_density"]
     s.log.values(round_, trained.last, result["metrics"] | {f"density/{name}": kept for name, kept in density.items()})
+    s.task.show(s.records.splits[0], s.run.round_path(round_), s.log, (round_, trained.last))
     s.progress.say(f"round {round_}: density {mask.density:.4f}, {result['metric']} {result['value']:.4f}")
     alarms = _alarms(s, result)
     if alarms:

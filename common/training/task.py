@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from common.config import TrainConfig, require
 from common.data.loaders import whole_batches
 from common.models.heads import Network
 from common.training.distributed import world_size
+
+if TYPE_CHECKING:
+    from common.training.logs import Log
 
 
 class Task(Protocol):
@@ -83,6 +87,10 @@ class Task(Protocol):
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Return {metric: value} on a split, the network as it is; no gradient, no change."""
+        ...
+
+    def show(self, split: str, folder: Path, log: Log, position: tuple[int, int]) -> None:
+        """Leave what is to be looked at of the judged network in a folder and in the log; one process calls it."""
         ...
 
     def alarms(self, metrics: Mapping[str, float], split: str) -> tuple[str, ...]:
@@ -188,6 +196,10 @@ class NetworkTask:
 
     def rewound(self) -> None:
         """Nothing follows the weights."""
+
+    def show(self, split: str, folder: Path, log: Log, position: tuple[int, int]) -> None:
+        """Nothing is to be looked at."""
+        del split, folder, log, position
 
     def alarms(self, metrics: Mapping[str, float], split: str) -> tuple[str, ...]:
         """Nothing is known to be wrong."""
