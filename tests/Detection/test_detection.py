@@ -256,9 +256,7 @@ def damage(root: Path, name: str, text: str) -> None:
         ("", ["--data.name=vok"], "known: digit_scenes"),
     ],
 )
-def test_bad_input_is_one_line(
-    tmp_path: Path, small_search: Path, capsys: Any, harm: str, words: list[str], says: str
-) -> None:
+def test_bad_input_is_one_line(tmp_path: Path, small_search: Path, capsys: Any, harm: str, words: list[str], says: str) -> None:
     root = write_voc(tmp_path / "own")
     if harm == "image":
         (root / "VOCdevkit/VOC2012/JPEGImages/train0.jpg").unlink()

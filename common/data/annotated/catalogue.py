@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.data.annotated.config import AnnotatedDataConfig
 from common.data.annotated.entries import AnnotatedEntry
+from common.data.annotated.segmentation_entries import SEGMENTATION_SETS
 from common.data.annotated.sets import AnnotatedSet
 from common.data.inputs import NORMALISATIONS, InputSpec, rgb
 from common.data.splits import MANY_CLASSES, canonical_name, parse_name
@@ -131,6 +132,7 @@ ANNOTATED: dict[str, AnnotatedEntry] = {
         "images/, JPEGImages/, VOCdevkit/VOC*/JPEGImages/ or beside them",
         own_images=True,
     ),
+    **SEGMENTATION_SETS,
 }
 
 

@@ -71,14 +71,20 @@ def test_no_boxes(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None
         [2, 0, 4, 4, 9, 9],
     ],
 )
-def test_boxes_that_nothing_can_learn_are_refused(make_targets: Make, grid: Grid, anchors: torch.Tensor, row: list[float]) -> None:
+def test_boxes_that_nothing_can_learn_are_refused(
+    make_targets: Make, grid: Grid, anchors: torch.Tensor, row: list[float]
+) -> None:
     good = [0, 0, 4, 4, 9, 9]
     rows = [good, row] if row[0] < 2 else [good, good, row]
-    with pytest.raises(InputError, match=rf"^box {len(rows) - 1}, in image {row[0]} of 2: got \[.*\], expected x1 < x2 and y1 < y2"):
+    with pytest.raises(
+        InputError, match=rf"^box {len(rows) - 1}, in image {row[0]} of 2: got \[.*\], expected x1 < x2 and y1 < y2"
+    ):
         found(make_targets(rows), grid, anchors, iou=0.3)
 
 
-def test_a_box_over_the_border_and_one_at_the_last_pixel_are_learnt(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None:
+def test_a_box_over_the_border_and_one_at_the_last_pixel_are_learnt(
+    make_targets: Make, grid: Grid, anchors: torch.Tensor
+) -> None:
     _, pairs = found(make_targets([[0, 0, 46, 30, 50, 34], [1, 0, 44, -1, 49, 4]]), grid, anchors, iou=0.9)
     assert pairs == {(0, 0, (7 * 12 + 11) * 3), (1, 1, (0 * 12 + 11) * 3 + 1)}
 
