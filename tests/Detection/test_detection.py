@@ -220,7 +220,7 @@ sys.exit(code)
 
 
 def test_two_processes_give_the_evaluation_of_one(detect: Detect, small_search: Path, voc: Path, tmp_path: Path) -> None:
-    run, alone = detect(ticket_of(small_search))
+    _, alone = detect(ticket_of(small_search))
     script = tmp_path / "script.py"
     script.write_text(TWO_RANKS)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]

@@ -42,6 +42,18 @@ def test_what_it_asks_a_cluster_for_is_of_its_entries():
     assert config.asked_for(study, "svhn.moco") == (1, dict(config.default))
 
 
+def test_the_detection_grids_are_whole():
+    study = load_study(STUDIES / "paper_detection.yaml")
+    assert {transfer.source for transfer in study.transfers} == {"simclr", "moco", "supervised"}
+    for transfer in study.transfers:  # figures 5 and 10: 19 levels from three sources
+        arms = dict(transfer.arms)
+        assert (*arms["dense"], *arms["ticket"]) == tuple(range(19))
+        assert arms["random"] == arms["ticket"]
+    carried = {search.name for search in study.searches if ("rewind.keep", '["neck", "head", "norms", "stem"]') in search.overrides}
+    assert carried == {f"voc_{source}_carried" for source in ("simclr", "moco", "supervised")}
+    assert load_cluster(str(STUDIES / "slurm" / "paper_detection.yaml"), study).asked_for(study, "moco")[0] == 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_folders_take_what_a_study_asks_for(tmp_path, monkeypatch, file):
