@@ -10,58 +10,14 @@ B images, C channels of a map, H and W its sides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from common.option import require
+from Segmentation.config import DecoderConfig
 from Segmentation.stages import Stage
-
-DECODERS = (
-    "deeplabv3plus",
-    "deeplabv3",
-    "unet",
-    "unetplusplus",
-    "manet",
-    "linknet",
-    "fpn",
-    "pspnet",
-    "upernet",
-    "segformer",
-)
-
-
-@dataclass(frozen=True)
-class DecoderSettings:
-    """What a decoder is built with.
-
-    Attributes:
-        name: one of `DECODERS`.
-        width: channels; of U-Net's kind those of the first block, which halve from block to block.
-        rates: three dilations of DeepLab's pyramid; none: 6, 12, 18 at an output stride of 16, more at a smaller one.
-        separable: DeepLab's pyramid has depth-wise separable convolutions.
-        dropout: of DeepLab's pyramid, FPN and PSPNet, in [0, 1).
-        refine: stage whose map refines DeepLabv3+'s; 1 is layer1.
-    """
-
-    name: str = "deeplabv3plus"
-    width: int = 256
-    rates: tuple[int, ...] = ()
-    separable: bool = True
-    dropout: float = 0.1
-    refine: int = 1
-
-    def __post_init__(self) -> None:
-        require(self.name in DECODERS, "decoder.name", self.name, f"one of {', '.join(DECODERS)}")
-        require(self.width >= 8, "decoder.width", self.width, "channels, >= 8")
-        require(len(self.rates) in (0, 3) and all(r >= 1 for r in self.rates), "decoder.rates", self.rates, "none, or 3, >= 1")
-        require(0 <= self.dropout < 1, "decoder.dropout", self.dropout, "a probability in [0, 1)")
-
-    def rates_at(self, output_stride: int) -> tuple[int, ...]:
-        """Return the dilations at an output stride (Chen et al. 2018, arXiv:1802.02611: 6, 12, 18 at 16, twice that at 8)."""
-        return self.rates or tuple(max(1, rate * 16 // output_stride) for rate in (6, 12, 18))
 
 
 class Decoder(nn.Module):
@@ -81,7 +37,7 @@ class Decoder(nn.Module):
 class DeepLabV3Plus(Decoder):
     """DeepLabv3+ (Chen et al. 2018, arXiv:1802.02611): a pyramid of dilations on the last map, refined by an early one."""
 
-    def __init__(self, stages: Sequence[Stage], settings: DecoderSettings) -> None:
+    def __init__(self, stages: Sequence[Stage], settings: DecoderConfig) -> None:
         from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 
         super().__init__()

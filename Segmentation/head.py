@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from common.models.heads import Network
 from common.randomness import seeded
-from Segmentation.decoders import DecoderSettings, resize
+from Segmentation.config import DecoderConfig
+from Segmentation.decoders import resize
 from Segmentation.norms import take_single_values_
 from Segmentation.pyramid_decoders import build_decoder
 from Segmentation.stages import Stage, stage_maps
@@ -28,7 +29,7 @@ class SegmentationHead(nn.Module):
         InputError: the decoder does not fit the backbone.
     """
 
-    def __init__(self, stages: Sequence[Stage], num_classes: int, settings: DecoderSettings, *, seed: int) -> None:
+    def __init__(self, stages: Sequence[Stage], num_classes: int, settings: DecoderConfig, *, seed: int) -> None:
         from segmentation_models_pytorch.base.initialization import initialize_head
 
         super().__init__()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.errors import InputError
-from Segmentation.decoders import Decoder, DecoderSettings, DeepLabV3Plus
+from Segmentation.config import DecoderConfig
+from Segmentation.decoders import Decoder, DeepLabV3Plus
 from Segmentation.stages import Stage
 
 
@@ -29,7 +30,7 @@ class _Kind:
         least: the fewest maps that it can be built of.
     """
 
-    build: Callable[[list[int], DecoderSettings], nn.Module]
+    build: Callable[[list[int], DecoderConfig], nn.Module]
     channels: Callable[[int, int], int]
     maps: Callable[[Sequence[Stage]], list[int]]
     before: int = 0
@@ -50,7 +51,7 @@ class ListDecoder(Decoder):
         InputError: the backbone has not the maps that it needs, or it cannot be built at this width.
     """
 
-    def __init__(self, stages: Sequence[Stage], settings: DecoderSettings) -> None:
+    def __init__(self, stages: Sequence[Stage], settings: DecoderConfig) -> None:
         super().__init__()
         self._kind = kind = _KINDS[settings.name]
         self._chosen = kind.maps(stages)
@@ -127,45 +128,45 @@ def _widths(width: int, blocks: int) -> list[int]:
     return [max(8, width >> number) for number in range(blocks)]
 
 
-def _unet(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _unet(channels: list[int], settings: DecoderConfig) -> nn.Module:
     blocks = len(channels) - 1
     return _library("unet").UnetDecoder(channels, _widths(settings.width, blocks), n_blocks=blocks)
 
 
-def _unetplusplus(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _unetplusplus(channels: list[int], settings: DecoderConfig) -> nn.Module:
     blocks = len(channels) - 1
     return _library("unetplusplus").UnetPlusPlusDecoder(channels, _widths(settings.width, blocks), n_blocks=blocks)
 
 
-def _manet(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _manet(channels: list[int], settings: DecoderConfig) -> nn.Module:
     blocks = len(channels) - 1
     return _library("manet").MAnetDecoder(channels, _widths(settings.width, blocks), n_blocks=blocks)
 
 
-def _linknet(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _linknet(channels: list[int], settings: DecoderConfig) -> nn.Module:
     final = _linknet_channels(settings.width, len(channels) - 1)
     return _library("linknet").LinknetDecoder(channels, prefinal_channels=final, n_blocks=len(channels) - 1)
 
 
-def _fpn(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _fpn(channels: list[int], settings: DecoderConfig) -> nn.Module:
     return _library("fpn").FPNDecoder(
         channels, pyramid_channels=settings.width, segmentation_channels=settings.width // 2, dropout=settings.dropout
     )
 
 
-def _pspnet(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _pspnet(channels: list[int], settings: DecoderConfig) -> nn.Module:
     return _library("pspnet").PSPDecoder(channels, out_channels=settings.width, dropout=settings.dropout)
 
 
-def _upernet(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _upernet(channels: list[int], settings: DecoderConfig) -> nn.Module:
     return _library("upernet").UPerNetDecoder(channels, encoder_depth=5, decoder_channels=settings.width)
 
 
-def _segformer(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _segformer(channels: list[int], settings: DecoderConfig) -> nn.Module:
     return _library("segformer").SegformerDecoder(channels, segmentation_channels=settings.width)
 
 
-def _deeplabv3(channels: list[int], settings: DecoderSettings) -> nn.Module:
+def _deeplabv3(channels: list[int], settings: DecoderConfig) -> nn.Module:
     library = _library("deeplabv3")
     return library.DeepLabV3Decoder(channels[-1], settings.width, settings.rates, settings.separable, settings.dropout)
 
@@ -199,7 +200,7 @@ _KINDS = {
 }
 
 
-def build_decoder(stages: Sequence[Stage], settings: DecoderSettings) -> Decoder:
+def build_decoder(stages: Sequence[Stage], settings: DecoderConfig) -> Decoder:
     """Build a decoder for a backbone's stages, initialised by the library's rule from torch's global generator.
 
     Raises:

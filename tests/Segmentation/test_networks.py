@@ -13,16 +13,16 @@ from common.randomness import generator
 from common.tickets.hold import hold
 from common.tickets.mask import Mask
 from common.tickets.scope import find_scope
-from Segmentation.decoders import DECODERS, DecoderSettings
+from Segmentation.config import DECODERS, DecoderConfig
 from Segmentation.dilation import dilate_
 from Segmentation.head import SegmentationHead, SegmentationNetwork
 from Segmentation.stages import Stage, stage_maps, stages_of
 
-SMALL = DecoderSettings(width=64)
+SMALL = DecoderConfig(width=64)
 
 
 def network(
-    name: str, stem: str = "native", output_stride: int | None = None, settings: DecoderSettings = SMALL, classes: int = 5
+    name: str, stem: str = "native", output_stride: int | None = None, settings: DecoderConfig = SMALL, classes: int = 5
 ) -> SegmentationNetwork:
     backbone = build_backbone(name, stem=stem, seed=1)
     stages = dilate_(backbone, output_stride)
@@ -106,7 +106,7 @@ LEAST = {"fpn": 4, "unetplusplus": 3}
 def test_output_is_as_large_as_the_input(stem: str, output_stride: int, decoder: str) -> None:
     backbone = build_backbone("resnet18", stem="7x7", width=0.125) if stem == "7x7" else build_backbone("resnet_digits")
     stages = dilate_(backbone, output_stride)
-    settings = DecoderSettings(decoder, width=64)
+    settings = DecoderConfig(decoder, width=64)
     if len({stage.stride for stage in stages}) < LEAST.get(decoder, 0):
         with pytest.raises(InputError, match="needs maps of"):
             SegmentationHead(stages, 5, settings, seed=2)
@@ -119,7 +119,7 @@ def test_output_is_as_large_as_the_input(stem: str, output_stride: int, decoder:
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_a_batch_of_one_trains_every_weight_of_the_head(decoder: str) -> None:
-    net = network("resnet_digits", output_stride=8, settings=DecoderSettings(decoder, width=64, dropout=0.0))
+    net = network("resnet_digits", output_stride=8, settings=DecoderConfig(decoder, width=64, dropout=0.0))
     before = {name: value.clone() for name, value in net.head.state_dict().items()}
     net(images(1, 3, 33, 40)).square().sum().backward()
     assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in net.parameters())
@@ -137,7 +137,7 @@ def test_deeplab_is_the_librarys_where_its_strides_divide_the_image() -> None:
     import segmentation_models_pytorch as smp
 
     theirs = smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=5, decoder_atrous_rates=(6, 12, 18), decoder_channels=32)
-    ours = SegmentationHead(STAGES, 5, DecoderSettings(width=32), seed=0)
+    ours = SegmentationHead(STAGES, 5, DecoderConfig(width=32), seed=0)
     classifier = {f"classifier.{name}": value for name, value in theirs.segmentation_head[0].state_dict().items()}
     ours.load_state_dict({f"decoder.{name}": value for name, value in theirs.decoder.state_dict().items()} | classifier)
     maps = maps_of(STAGES, 64, 96)
@@ -157,7 +157,7 @@ def test_other_decoders_are_the_librarys(decoder: str) -> None:
     more |= {"encoder_depth": 5, "psp_out_channels": 64} if decoder == "PSPNet" else {}
     theirs = getattr(smp, decoder)("resnet18", encoder_weights=None, classes=5, **more).decoder
     stages = tuple(Stage(stage.channels, 2 ** (n + 1)) for n, stage in enumerate(STAGES))
-    settings = DecoderSettings(decoder.lower(), width=256 if decoder == "Linknet" else 64, rates=(12, 24, 36))
+    settings = DecoderConfig(decoder.lower(), width=256 if decoder == "Linknet" else 64, rates=(12, 24, 36))
     ours = SegmentationHead(stages, 5, settings, seed=0).decoder
     ours.load_state_dict({f"decoder.{name}": value for name, value in theirs.state_dict().items()})
     maps = maps_of(stages, 64, 96)
@@ -205,13 +205,13 @@ def test_an_output_stride_that_cannot_be_is_refused(name: str, stem: str, output
 
 def test_a_decoder_without_its_maps_is_refused() -> None:
     with pytest.raises(InputError, match="fpn needs maps of 4 strides or more, and the backbone has 2"):
-        network("resnet_digits", output_stride=2, settings=DecoderSettings("fpn", width=64))
+        network("resnet_digits", output_stride=2, settings=DecoderConfig("fpn", width=64))
     with pytest.raises(InputError, match=r"fpn cannot be built .* choose a greater decoder.width"):
-        network("resnet_digits", output_stride=8, settings=DecoderSettings("fpn", width=24))
+        network("resnet_digits", output_stride=8, settings=DecoderConfig("fpn", width=24))
     with pytest.raises(InputError, match="needs maps of 1 strides or more below the image, and the backbone has 0"):
-        network("resnet_digits", output_stride=1, settings=DecoderSettings("unet", width=24))
+        network("resnet_digits", output_stride=1, settings=DecoderConfig("unet", width=24))
     with pytest.raises(InputError, match=r"decoder\.refine"):
-        network("resnet_digits", output_stride=8, settings=DecoderSettings(refine=4))
+        network("resnet_digits", output_stride=8, settings=DecoderConfig(refine=4))
 
 
 def test_a_backbone_of_one_image_size_is_refused() -> None:
