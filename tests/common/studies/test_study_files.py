@@ -49,7 +49,9 @@ def test_the_detection_grids_are_whole():
         arms = dict(transfer.arms)
         assert (*arms["dense"], *arms["ticket"]) == tuple(range(19))
         assert arms["random"] == arms["ticket"]
-    carried = {search.name for search in study.searches if ("rewind.keep", '["neck", "head", "norms", "stem"]') in search.overrides}
+    carried = {
+        search.name for search in study.searches if ("rewind.keep", '["neck", "head", "norms", "stem"]') in search.overrides
+    }
     assert carried == {f"voc_{source}_carried" for source in ("simclr", "moco", "supervised")}
     assert load_cluster(str(STUDIES / "slurm" / "paper_detection.yaml"), study).asked_for(study, "moco")[0] == 8
 
