@@ -51,9 +51,15 @@ def test_the_grids_of_figures_5_and_10_are_whole(name):
         arms = dict(transfer.arms)
         assert (*arms["dense"], *arms["ticket"]) == tuple(range(19))
         assert arms["random"] == arms["ticket"]
-    carried = {
-        search.name for search in study.searches if ("rewind.keep", '["neck", "head", "norms", "stem"]') in search.overrides
-    }
+    on_task = {search.name for search in study.searches if search.folder in ("Detection", "Segmentation")}
+    assert {f"voc_task_{source}" for source in ("simclr", "moco", "supervised")} <= on_task
+    assert load_cluster(str(STUDIES / "slurm" / f"{name}.yaml"), study).asked_for(study, "moco")[0] == 8
+
+
+def test_what_the_paper_s_detection_carried_over_is_carried_over_in_searches_of_their_own():
+    study = load_study(STUDIES / "paper_detection.yaml")
+    parts = ("rewind.keep", '["neck", "head", "norms", "stem"]')
+    carried = {search.name for search in study.searches if parts in search.overrides}
     assert carried == {f"voc_task_{source}_carried" for source in ("simclr", "moco", "supervised")}
 
 
