@@ -41,7 +41,7 @@ def test_every_anchor_above_the_threshold_at_every_level(make_targets: Make, gri
 def test_a_box_that_fits_no_anchor_has_the_best_of_all(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None:
     targets = make_targets([[0, 0, 20, 10, 21, 11], [0, 0, 0, 15, 48, 17]])
     _, pairs = found(targets, grid, anchors, iou=0.9)
-    # 1 x 1: the smallest anchor. 48 x 2: anchor a shares 2a of a^2 + 96 - 2a, most at a = sqrt(96): 9 (18/159) before 11 (22/195).
+    # 1 x 1: the smallest anchor. 48 x 2: anchor a shares 2a of a^2 + 96 - 2a: 9 (18/159) before 11 (22/195) and 6 (12/120).
     assert pairs == {(0, 0, (2 * 12 + 5) * 3), (1, 0, 288 + (2 * 6 + 3) * 3)}
 
 
@@ -71,14 +71,20 @@ def test_no_boxes(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None
         [2, 0, 4, 4, 9, 9],
     ],
 )
-def test_boxes_that_nothing_can_learn_are_refused(make_targets: Make, grid: Grid, anchors: torch.Tensor, row: list[float]) -> None:
+def test_boxes_that_nothing_can_learn_are_refused(
+    make_targets: Make, grid: Grid, anchors: torch.Tensor, row: list[float]
+) -> None:
     good = [0, 0, 4, 4, 9, 9]
     rows = [good, row] if row[0] < 2 else [good, good, row]
-    with pytest.raises(InputError, match=rf"^box {len(rows) - 1}, in image {row[0]} of 2: got \[.*\], expected x1 < x2 and y1 < y2"):
+    with pytest.raises(
+        InputError, match=rf"^box {len(rows) - 1}, in image {row[0]} of 2: got \[.*\], expected x1 < x2 and y1 < y2"
+    ):
         found(make_targets(rows), grid, anchors, iou=0.3)
 
 
-def test_a_box_over_the_border_and_one_at_the_last_pixel_are_learnt(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None:
+def test_a_box_over_the_border_and_one_at_the_last_pixel_are_learnt(
+    make_targets: Make, grid: Grid, anchors: torch.Tensor
+) -> None:
     _, pairs = found(make_targets([[0, 0, 46, 30, 50, 34], [1, 0, 44, -1, 49, 4]]), grid, anchors, iou=0.9)
     assert pairs == {(0, 0, (7 * 12 + 11) * 3), (1, 1, (0 * 12 + 11) * 3 + 1)}
 

@@ -87,7 +87,9 @@ class _Sum(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, maps: list[Tensor], size: tuple[int, int], targets: object = None) -> tuple[Tensor, tuple[int, int], object]:
+    def forward(
+        self, maps: list[Tensor], size: tuple[int, int], targets: object = None
+    ) -> tuple[Tensor, tuple[int, int], object]:
         return torch.stack([found.square().mean() for found in maps]).sum() * self.scale, size, targets
 
 
