@@ -41,7 +41,7 @@ def test_every_anchor_above_the_threshold_at_every_level(make_targets: Make, gri
 def test_a_box_that_fits_no_anchor_has_the_best_of_all(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None:
     targets = make_targets([[0, 0, 20, 10, 21, 11], [0, 0, 0, 15, 48, 17]])
     _, pairs = found(targets, grid, anchors, iou=0.9)
-    # 1 x 1: the smallest anchor. 48 x 2: anchor a shares 2a of a^2 + 96 - 2a, most at a = sqrt(96): 9 (18/159), not 11 (22/195).
+    # 1 x 1: the smallest anchor. 48 x 2: anchor a shares 2a of a^2 + 96 - 2a: 9 (18/159) before 11 (22/195) and 6 (12/120).
     assert pairs == {(0, 0, (2 * 12 + 5) * 3), (1, 0, 288 + (2 * 6 + 3) * 3)}
 
 

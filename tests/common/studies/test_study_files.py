@@ -42,18 +42,25 @@ def test_what_it_asks_a_cluster_for_is_of_its_entries():
     assert config.asked_for(study, "svhn.moco") == (1, dict(config.default))
 
 
-def test_the_detection_grids_are_whole():
-    study = load_study(STUDIES / "paper_detection.yaml")
-    assert {transfer.source for transfer in study.transfers} == {"simclr", "moco", "supervised"}
-    for transfer in study.transfers:  # figures 5 and 10: 19 levels from three sources
+@pytest.mark.parametrize("name", ["paper_detection", "paper_segmentation"])
+def test_the_grids_of_figures_5_and_10_are_whole(name):
+    study = load_study(STUDIES / f"{name}.yaml")
+    whole = [transfer for transfer in study.transfers if transfer.written in ("voc", "voc_simclr")]
+    assert {transfer.source for transfer in whole} == {"simclr", "moco", "supervised"}
+    for transfer in whole:  # 19 levels from three sources
         arms = dict(transfer.arms)
         assert (*arms["dense"], *arms["ticket"]) == tuple(range(19))
         assert arms["random"] == arms["ticket"]
-    carried = {
-        search.name for search in study.searches if ("rewind.keep", '["neck", "head", "norms", "stem"]') in search.overrides
-    }
-    assert carried == {f"voc_{source}_carried" for source in ("simclr", "moco", "supervised")}
-    assert load_cluster(str(STUDIES / "slurm" / "paper_detection.yaml"), study).asked_for(study, "moco")[0] == 8
+    on_task = {search.name for search in study.searches if search.folder in ("Detection", "Segmentation")}
+    assert {f"voc_task_{source}" for source in ("simclr", "moco", "supervised")} <= on_task
+    assert load_cluster(str(STUDIES / "slurm" / f"{name}.yaml"), study).asked_for(study, "moco")[0] == 8
+
+
+def test_what_the_paper_s_detection_carried_over_is_carried_over_in_searches_of_their_own():
+    study = load_study(STUDIES / "paper_detection.yaml")
+    parts = ("rewind.keep", '["neck", "head", "norms", "stem"]')
+    carried = {search.name for search in study.searches if parts in search.overrides}
+    assert carried == {f"voc_task_{source}_carried" for source in ("simclr", "moco", "supervised")}
 
 
 @pytest.mark.slow
