@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from common.config import StartConfig, TicketConfig
+from common.data.annotated.catalogue import ANNOTATED
 from common.data.catalogue import OWN_IMAGES
 from common.data.inputs import InputSpec, accept_input
 from common.data.splits import MANY_CLASSES, base_name, parse_classes
@@ -22,6 +23,8 @@ from common.training.given_weights import fill_backbone_, source_of
 from common.training.small_dense import Narrower
 
 LABELLED_OBJECTIVES = ("supervised", "classification", "detection", "segmentation")
+_PASCAL = ("voc0712", "voc2012_segmentation", "voc2012_augmented")
+_SAME_IMAGES = {"digit_scenes": "digits", "coco_keypoints": "coco", **dict.fromkeys(_PASCAL, "PASCAL VOC")}
 
 
 class Target(Protocol):
@@ -240,16 +243,19 @@ def _less_trained(ticket: Ticket, control: str, config: TicketConfig) -> tuple[s
 def _images_of(name: str, split: str | None) -> tuple[str, ...]:
     """Name the images behind a data set: clean and cluttered digits and scenes show the same, SVHN's extra ones join the others.
 
+    So do annotations of several kinds of the same images, COCO's and VOC's, whose segmentation tests on images of its detection.
+
     Images of one's own, in a folder or a list, have no name; their split hash tells them. A pair of domains has a hash that no
     other pair of the same images has, so its two domains, source and target, are told by their names: two of one name count as
     the same images, wherever they lie.
     """
     base = base_name(name).removesuffix("_clean").removesuffix("_extra")
-    base = "digits" if base == "digit_scenes" else base
+    base = _SAME_IMAGES.get(base, base)
     kind, _, pair = base.partition("(")
     if pair:
         return tuple(f"{kind}({domain})" for domain in pair.removesuffix(")").split(">"))
-    return (f"{base}@{split}" if kind in OWN_IMAGES else base,)
+    is_own = kind in OWN_IMAGES or (kind in ANNOTATED and ANNOTATED[kind].own_images)
+    return (f"{base}@{split}" if is_own else base,)
 
 
 def _classes(name: str) -> set[int]:
