@@ -218,7 +218,7 @@ def _without_unreadable(dataset: AnnotatedSet) -> AnnotatedSet:
         skipped += left_out
         if not len(splits[name]):
             raise InputError(
-                f"data.skip_unreadable: none of the {len(left_out)} images of the {name} split of {dataset.name} can be read, the "
-                f"first is {left_out[0]}; every split needs some"
+                f"data.skip_unreadable: none of the {len(left_out)} images of the {name} split of {dataset.name} can be read, "
+                f"the first is {left_out[0]}; every split needs some"
             )
     return replace(dataset, splits=splits, skipped=tuple(skipped))

@@ -34,8 +34,6 @@ class Images:
     ],
 )
 @pytest.mark.parametrize(("objective", "flag"), [("detection", "source_saw_target"), ("simclr", "source_saw_images")])
-def test_annotations_of_the_same_images(
-    seen: tuple[str, str], target: Images, is_same: bool, objective: str, flag: str
-) -> None:
+def test_annotations_of_the_same_images(seen: tuple[str, str], target: Images, is_same: bool, objective: str, flag: str) -> None:
     origin = {"objective": objective, "data": seen[0], "split": seen[1]}
     assert source_flags(origin, target) == ((flag,) if is_same else ())
