@@ -137,7 +137,12 @@ class SegmentationTask(AnnotatedTask):
 
     def facts(self) -> Mapping[str, Any]:
         """Return the stages' strides, pixels, and how images are judged."""
-        view = {"view": self.view.kind, "size": list(self.view.size), "scales": list(self.view.scales), "flip": self.view.flip}
+        view: dict[str, Any] = {
+            "view": self.view.kind,
+            "size": list(self.view.size),
+            "scales": list(self.view.scales),
+            "flip": self.view.flip,
+        }
         if self.view.kind == "slide":
             view["overlap"] = self.view.overlap
         return {"strides": [stage.stride for stage in self.stages], "evaluation": view}

@@ -220,7 +220,7 @@ sys.exit(code)
 
 
 def test_two_processes_give_the_evaluation_of_one(detect: Detect, small_search: Path, voc: Path, tmp_path: Path) -> None:
-    run, alone = detect(ticket_of(small_search))
+    _, alone = detect(ticket_of(small_search))
     script = tmp_path / "script.py"
     script.write_text(TWO_RANKS)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
@@ -256,9 +256,7 @@ def damage(root: Path, name: str, text: str) -> None:
         ("", ["--data.name=vok"], "known: digit_scenes"),
     ],
 )
-def test_bad_input_is_one_line(
-    tmp_path: Path, small_search: Path, capsys: Any, harm: str, words: list[str], says: str
-) -> None:
+def test_bad_input_is_one_line(tmp_path: Path, small_search: Path, capsys: Any, harm: str, words: list[str], says: str) -> None:
     root = write_voc(tmp_path / "own")
     if harm == "image":
         (root / "VOCdevkit/VOC2012/JPEGImages/train0.jpg").unlink()
