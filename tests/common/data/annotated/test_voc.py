@@ -52,6 +52,7 @@ def test_boxes_labels_and_difficulty_are_torchvision_s(voc: Path) -> None:
     assert dataset.train.sizes.tolist() == [[40, 48]] * 3
 
 
+@pytest.mark.data
 def test_real_blood_cells(real_data: Path) -> None:
     root = real_data / "bccd"
     dataset = open_annotated(AnnotatedDataConfig("voc", str(root)))
