@@ -82,6 +82,17 @@ def test_metrics_are_scikit_learns_on_its_own_predictions() -> None:
     )
 
 
+@pytest.mark.parametrize(("view", "size"), [("centre", 32), ("slide", 48), ("whole", 48), ("fit", 48)])
+def test_every_view_judges_and_draws_what_it_names(view: str, size: int) -> None:
+    words = (f"--evaluation.view={view}", f"--data.size=[{size}]", "--train.batch_size=4")
+    task = task_of(*words, images=4)
+    counted = int(task.confusion("test").counts.sum())
+    side = size if view == "centre" else 64
+    assert counted == 4 * side * side
+    assert task.facts()["evaluation"]["view"] == view
+    assert task.draw("test", 2).ndim == 3
+
+
 @pytest.mark.parametrize("control", ["ticket", "random"])
 def test_a_mask_is_held_from_the_ticket_to_the_kept_network(segment: Segment, small_search: Path, control: str) -> None:
     recipe = "--recipe=digits"
