@@ -17,6 +17,7 @@ NAMES = (
     "exchange",
     "compact",
     "detection_evaluation",
+    "segmentation",
 )
 
 if __name__ == "__main__":

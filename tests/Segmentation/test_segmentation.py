@@ -59,14 +59,14 @@ def train(task: SegmentationTask, steps: int) -> None:
 
 def test_it_learns_four_scenes_by_heart() -> None:
     task = task_of("--train.batch_size=4", images=4)
-    train(task, 120)
+    train(task, 90)
     metrics = task.evaluate("test")
     assert metrics["miou"] > 0.9
     assert metrics["pixel_accuracy"] > 0.95
 
 
 def test_metrics_are_scikit_learns_on_its_own_predictions() -> None:
-    task = task_of("--evaluation.batch_size=3", images=5)
+    task = task_of("--evaluation.batch_size=3", "--train.batch_size=4", images=5)
     metrics = task.evaluate("test")
     images = task.dataset.split("test")
     assert images.read_labels is not None
@@ -114,6 +114,7 @@ def test_tickets_are_found_on_the_task_and_rewound_as_a_whole(segment: Segment) 
     assert list(run.rglob("predictions.png"))
 
 
+@pytest.mark.slow
 def test_two_processes_judge_as_one(segment: Segment, scenes: Path, tmp_path: Path) -> None:
     words = ["--model.name=resnet_digits", "--keep.trained=last", "--train.epochs=1"]
     run, result = segment(*words)
