@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.data.annotated.letterbox import FILL, letterboxed, place_in, resized
+from common.data.annotated.letterbox import FILL, letterboxed, place_in, resized, resized_map
 from common.data.inputs import InputSpec
 
 Kind = Literal["fit", "whole", "slide", "centre"]
@@ -137,7 +137,8 @@ def judged_part(image: np.ndarray, view: View) -> np.ndarray:
         return image
     height, width = image.shape[:2]
     scale = max(view.size[0] / height, view.size[1] / width)
-    covering = resized(image, max(view.size[0], round(height * scale)), max(view.size[1], round(width * scale)))
+    tall, wide = max(view.size[0], round(height * scale)), max(view.size[1], round(width * scale))
+    covering = resized(image, tall, wide) if image.ndim == 3 else resized_map(image, tall, wide)
     top, left = ((side - wanted) // 2 for side, wanted in zip(covering.shape[:2], view.size, strict=True))
     return covering[top : top + view.size[0], left : left + view.size[1]]
 

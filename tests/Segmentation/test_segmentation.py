@@ -65,6 +65,20 @@ def test_it_learns_four_scenes_by_heart() -> None:
     assert metrics["pixel_accuracy"] > 0.95
 
 
+def test_dropout_is_drawn_of_seed_epoch_and_batch_alone() -> None:
+    task = task_of("--train.batch_size=4", "--decoder.dropout=0.5", images=12)
+
+    def losses(task: SegmentationTask, epoch: int, first: int) -> list[float]:
+        return [float(task.loss(batch)["total"].detach()) for batch in task.train_batches(0, epoch, first)]
+
+    straight = losses(task, 0, 0)
+    torch.rand(7)  # a resumed run stands elsewhere in torch's own numbers
+    assert losses(task, 0, 1) == straight[1:]
+    (batch,) = list(task.train_batches(0, 0, 2))
+    task.train_batches(0, 1, 0)
+    assert float(task.loss(batch)["total"].detach()) != straight[2]
+
+
 def test_metrics_are_scikit_learns_on_its_own_predictions() -> None:
     task = task_of("--evaluation.batch_size=3", "--train.batch_size=4", images=5)
     metrics = task.evaluate("test")
