@@ -11,16 +11,16 @@ from torch import Tensor
 
 from common.data.annotated.batch import AnnotatedBatch
 from common.data.annotated.catalogue import size_of
-from common.data.annotated.loader import AnnotatedLoader
 from common.data.annotated.sets import AnnotatedImages
 from common.errors import InputError
 from common.metrics.found_boxes import FoundBoxes, merge_found
 from common.models.dense_network import DenseNetwork
 from common.models.features import evaluating
 from common.models.pyramid import pyramid_of
+from common.training.annotated_epochs import epoch_batches, groups_at_two_rates, loader_of_split
 from common.training.annotated_setting import AnnotatedTask, Kind, Setting
 from common.training.contact_sheet import detection_sheet
-from common.training.distributed import gather_objects, share
+from common.training.distributed import follow_first_, gather_objects, share
 from common.training.task import steps_per_epoch
 from Detection.finding import in_pixels_of_images, measure
 from Detection.yolo.anchors import anchors_of
@@ -50,39 +50,16 @@ class DetectionTask(AnnotatedTask):
         head = build_yolo(config.yolo, self.strides, channels, len(dataset.classes), config.seed.task, self.anchors)
         network = DenseNetwork(backbone, head, self.strides, pyramid)
         super().__init__(config, network.to(setting.device), config.train.average)
-        self.images = self._loader("train", varied=True)
+        self.images = loader_of_split(config, dataset, "train", self.device, varied=True)
         self.steps_per_epoch = steps_per_epoch(self.images, config.train)
-
-    def _loader(self, split: str, *, varied: bool) -> AnnotatedLoader:
-        data, augment = self.config.data, self.config.augment if varied else None
-        return AnnotatedLoader(
-            self.dataset.split(split),
-            self.dataset.input,
-            self.size,
-            self.device,
-            workers=data.workers,
-            augment=augment,
-            memory=data.memory,
-        )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The backbone's parameters at their own rate, and the head's."""
-        scale = self.config.optim.backbone_scale
-        return [
-            {"params": list(self.network.backbone.parameters()), "lr_scale": scale},
-            {"params": list(self.network.head.parameters())},
-        ]
+        return groups_at_two_rates(self.network, self.config.optim.backbone_scale)
 
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[AnnotatedBatch]:
         """Yield an epoch's varied batches from step `first` on; this process's part of each."""
-        train, seed = self.config.train, self.config.seed.task
-        own, start = share(train.batch_size), first * train.accumulate
-        order = self.images.order(seed, "task_order", round, epoch)
-        batches = list(order.split(train.batch_size))
-        whole = [batch for batch in batches if len(batch) == train.batch_size][start:]
-        yield from self.images.train_batches(
-            whole, seed=seed, stream="task_views", round=round, epoch=epoch, first=start, part=slice(own.start, own.stop)
-        )
+        return epoch_batches(self.images, self.config, round, epoch, first)
 
     def loss(self, batch: AnnotatedBatch) -> dict[str, Tensor]:
         """Return the detector's losses; "total" is their weighted sum."""
@@ -111,9 +88,12 @@ class DetectionTask(AnnotatedTask):
             count: of its first images; None: all.
             together: the processes share the images and have all of the findings; else this one looks at every image.
         """
-        images, loader = self.dataset.split(split), self._loader(split, varied=False)
+        images = self.dataset.split(split)
+        loader = loader_of_split(self.config, self.dataset, split, self.device, varied=False)
         total = len(images) if count is None else min(count, len(images))
         own = share(total) if together else range(total)
+        if together:  # on CPUs every process has norm statistics of its own, and a result is of one network
+            follow_first_(self.network)
         found: dict[int, FoundBoxes] = {}
         with evaluating(self.network):
             for batch in loader.evaluation_batches(self.config.evaluation.batch_size, part=slice(own.start, own.stop)):

@@ -5,7 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "augment", "hold", "allocator", "pretrain", "views_jpeg", "linear", "many_tickets", "exchange", "compact")
+NAMES = (
+    "startup",
+    "augment",
+    "hold",
+    "allocator",
+    "pretrain",
+    "views_jpeg",
+    "linear",
+    "many_tickets",
+    "exchange",
+    "compact",
+    "detection_evaluation",
+    "segmentation",
+)
 
 if __name__ == "__main__":
     for name in NAMES:

@@ -32,7 +32,7 @@ NAMES = ["AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR1", "AR10
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; return 0."""
     counts = {"images": (IMAGES, "images that are evaluated")}
-    options = arguments("detection_evaluation", __doc__ or "", argv, repeats=3, counts=counts)
+    options = arguments("detection_evaluation", __doc__ or "", argv, repeats=2, counts=counts)
     images, found = scenes(options.images)
     numbers: dict[str, dict[str, float]] = {}
 

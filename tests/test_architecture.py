@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("SimCLR", "MoCo", "Supervised", "Downstream")
+FOLDERS = ("SimCLR", "MoCo", "Supervised", "Downstream", "Detection", "Segmentation")
 SOURCES = sorted(path for top in (*FOLDERS, "common", "benchmarks", "examples") for path in (ROOT / top).rglob("*.py"))
 
 
@@ -68,6 +68,10 @@ def test_files_and_functions_stay_short(path: Path) -> None:
         (["-m", "MoCo", "--dry_run"], "torch"),
         (["-m", "Supervised", "--dry_run"], "torch"),
         (["-m", "Downstream", "--dry_run"], "torch"),
+        (["-m", "Detection", "--dry_run"], "torch"),
+        (["-m", "Detection", "--list"], "albumentations"),
+        (["-m", "Segmentation", "--dry_run"], "torch"),
+        (["-m", "Segmentation", "--list"], "segmentation_models_pytorch"),
         (["-m", "common.studies", "plan", "studies/digits.yaml"], "torch"),
         (["-c", "import common.studies.published.command, common.studies.cluster"], "torch"),
         (["-m", "common.studies", "published", "--help"], "submitit"),
@@ -94,15 +98,17 @@ def test_every_package_is_installed_and_every_recipe_resolves() -> None:
     import tomllib
 
     from common.cli import resolve
+    from Detection.main import COMMAND as DETECTION
     from Downstream.main import COMMAND as DOWNSTREAM
     from MoCo.main import COMMAND as MOCO
+    from Segmentation.main import COMMAND as SEGMENTATION
     from SimCLR.main import COMMAND as SIMCLR
     from Supervised.main import COMMAND as SUPERVISED
 
     packages = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     there = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES if path.name == "__init__.py"}
     assert packages == there
-    for command in (SIMCLR, MOCO, SUPERVISED, DOWNSTREAM):
+    for command in (SIMCLR, MOCO, SUPERVISED, DOWNSTREAM, DETECTION, SEGMENTATION):
         names = [path.stem for path in command.recipes.glob("*.yaml")]
         assert "digits" in names
         for name in names:
@@ -128,12 +134,14 @@ def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def test_commands_of_the_readmes_name_flags_that_exist() -> None:
     from common.config import leaves
+    from Detection.config import DetectionConfig
     from Downstream.config import DownstreamConfig
     from MoCo.config import MoCoConfig
+    from Segmentation.config import SegmentationConfig
     from SimCLR.config import SimCLRConfig
     from Supervised.config import SupervisedConfig
 
-    schemas = (SimCLRConfig, MoCoConfig, SupervisedConfig, DownstreamConfig)
+    schemas = (SimCLRConfig, MoCoConfig, SupervisedConfig, DownstreamConfig, DetectionConfig, SegmentationConfig)
     known = set().union(*(leaves(schema) for schema in schemas))
     known |= {
         "nproc_per_node",

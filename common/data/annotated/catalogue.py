@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.data.annotated.config import AnnotatedDataConfig
 from common.data.annotated.entries import AnnotatedEntry
+from common.data.annotated.segmentation_entries import SEGMENTATION_SETS
 from common.data.annotated.sets import AnnotatedSet
 from common.data.inputs import NORMALISATIONS, InputSpec, rgb
 from common.data.splits import MANY_CLASSES, canonical_name, parse_name
@@ -38,6 +39,27 @@ def _voc0712(config: AnnotatedDataConfig) -> AnnotatedSet:
 
     return load_voc0712(config, _IMAGENET)
 
+
+def _coco(config: AnnotatedDataConfig) -> AnnotatedSet:
+    from common.data.annotated.coco_json import load_coco
+
+    return load_coco(config, _IMAGENET, "instances")
+
+
+def _coco_keypoints(config: AnnotatedDataConfig) -> AnnotatedSet:
+    from common.data.annotated.coco_json import load_coco
+
+    return load_coco(config, _IMAGENET, "person_keypoints")
+
+
+def _coco_json(config: AnnotatedDataConfig) -> AnnotatedSet:
+    from common.data.annotated.coco_json import load_coco_json
+
+    return load_coco_json(config, _IMAGENET)
+
+
+_COCO_PAGE = "https://cocodataset.org/#download"
+_COCO_SPLITS = "val2017 tests; a fixed twentieth of train2017 validates"
 
 ANNOTATED: dict[str, AnnotatedEntry] = {
     "digit_scenes": AnnotatedEntry(
@@ -75,6 +97,42 @@ ANNOTATED: dict[str, AnnotatedEntry] = {
         "VOCdevkit/VOC*/ with JPEGImages, Annotations and ImageSets/Main/{train,val,test}.txt",
         own_images=True,
     ),
+    "coco": AnnotatedEntry(
+        "COCO 2017, detection and instance masks, 118,287 + 5,000 images",
+        _COCO_PAGE,
+        None,
+        _IMAGENET,
+        (512, 512),
+        _coco,
+        ("boxes", "masks"),
+        _COCO_SPLITS,
+        "train2017/, val2017/ and annotations/instances_{train,val}2017.json",
+    ),
+    "coco_keypoints": AnnotatedEntry(
+        "COCO 2017, persons with 17 keypoints",
+        _COCO_PAGE,
+        ("person",),
+        _IMAGENET,
+        (512, 512),
+        _coco_keypoints,
+        _ALL,
+        _COCO_SPLITS,
+        "train2017/, val2017/ and annotations/person_keypoints_{train,val}2017.json",
+    ),
+    "coco_json": AnnotatedEntry(
+        "a set of your own in COCO's format",
+        "your own",
+        None,
+        _IMAGENET,
+        (512, 512),
+        _coco_json,
+        ("boxes", "masks and keypoints where it has them"),
+        f"as its files say; without test.json the images of val.json test, and without one of both {_TENTH}",
+        "annotations/{train,val,test}.json or instances_{train,val,test}.json, and the images in a folder of the split's name, "
+        "images/, JPEGImages/, VOCdevkit/VOC*/JPEGImages/ or beside them",
+        own_images=True,
+    ),
+    **SEGMENTATION_SETS,
 }
 
 

@@ -51,7 +51,9 @@ class JointAugmentConfig:
 
     mosaic: float = option(0.0, "probability of a mosaic of four images (Bochkovskiy et al. 2020), in [0, 1]")
     mixup: float = option(0.0, "probability of mixing with another image, weights Beta(1.5, 1.5) (Zhang et al. 2018), in [0, 1]")
-    scale: tuple[float, float] = option((1.0, 1.0), "range of a random scale, 0 < low <= high; of the letter-boxed image, or with augment.window of the image as it is")
+    scale: tuple[float, float] = option(
+        (1.0, 1.0), "range of a random scale, 0 < low <= high: of the image letter-boxed, or as it is with augment.window"
+    )
     crop: float = option(0.0, "probability of a random crop that cuts no box, in [0, 1]")
     translate: float = option(0.0, "probability of a random shift that cuts no box, in [0, 1]")
     window: bool = option(False, "a random window of the network's size, padded where the image is smaller; else letter-boxed")

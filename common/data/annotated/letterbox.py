@@ -56,36 +56,57 @@ def place_in(image: tuple[int, int], canvas: tuple[int, int]) -> Place:
     return Place(scale, (canvas[1] - width) // 2, (canvas[0] - height) // 2, height, width)
 
 
-def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize an image (H, W, 3), bilinear with antialiasing, or a label map or masks (H, W) or (M, H, W), nearest; uint8."""
-    if image.ndim == 3 and image.shape[2] == 3:
-        if image.shape[:2] == (height, width):
-            return image
-        return resize(torch.from_numpy(image).permute(2, 0, 1), height, width).permute(1, 2, 0).numpy()
-    if image.shape[-2:] == (height, width):
-        return image
-    rows, columns = (_nearest(before, after) for before, after in zip(image.shape[-2:], (height, width), strict=True))
-    return image[..., rows[:, None], columns]
+def resized(image_HW3: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize an image, uint8 (H, W, 3), bilinear with antialiasing."""
+    if image_HW3.shape[:2] == (height, width):
+        return image_HW3
+    return resize(torch.from_numpy(image_HW3).permute(2, 0, 1), height, width).permute(1, 2, 0).numpy()
+
+
+def resized_map(labels_HW: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize a label map, (H, W), or masks, (M, H, W), to the nearest pixel."""
+    if labels_HW.shape[-2:] == (height, width):
+        return labels_HW
+    rows, columns = (_nearest(before, after) for before, after in zip(labels_HW.shape[-2:], (height, width), strict=True))
+    return labels_HW[..., rows[:, None], columns]
 
 
 def letterboxed(image_HW3: np.ndarray, place: Place, canvas: tuple[int, int]) -> np.ndarray:
     """Return an image on a gray canvas, uint8 (height, width, 3)."""
-    return _on(np.full((*canvas, 3), FILL, dtype=np.uint8), image_HW3, place)
+    out_HW3 = np.full((*canvas, 3), FILL, dtype=np.uint8)
+    rows, columns = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
+    out_HW3[rows, columns] = resized(image_HW3, place.height, place.width)
+    return out_HW3
 
 
 def letterboxed_map(labels_HW: np.ndarray, place: Place, canvas: tuple[int, int], fill: int = IGNORE) -> np.ndarray:
     """Return a label map, (H, W), or masks, (M, H, W), on a canvas of `fill`, uint8 (..., height, width)."""
     out = np.full((*labels_HW.shape[:-2], *canvas), fill, dtype=np.uint8)
-    out[..., place.top : place.top + place.height, place.left : place.left + place.width] = resized(
-        labels_HW, place.height, place.width
-    )
+    rows, columns = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
+    out[..., rows, columns] = resized_map(labels_HW, place.height, place.width)
     return out
 
 
-def _on(canvas_HW3: np.ndarray, image_HW3: np.ndarray, place: Place) -> np.ndarray:
-    rows, columns = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
-    canvas_HW3[rows, columns] = resized(image_HW3, place.height, place.width)
-    return canvas_HW3
+def paste(canvas_HW3: np.ndarray, image_HW3: np.ndarray, place: Place) -> None:
+    """Put an image on a canvas, as far as it reaches: its place may begin before the canvas and end beyond it."""
+    rows, columns, cut = _reach(place, (canvas_HW3.shape[0], canvas_HW3.shape[1]))
+    canvas_HW3[rows, columns] = resized(image_HW3, place.height, place.width)[cut]
+
+
+def paste_map(canvas_HW: np.ndarray, labels_HW: np.ndarray, place: Place) -> None:
+    """Put a label map, (H, W), or masks, (M, H, W), on a canvas of the same kind, as `paste`."""
+    rows, columns, cut = _reach(place, (canvas_HW.shape[-2], canvas_HW.shape[-1]))
+    canvas_HW[..., rows, columns] = resized_map(labels_HW, place.height, place.width)[..., *cut]
+
+
+def _reach(place: Place, canvas: tuple[int, int]) -> tuple[slice, slice, tuple[slice, slice]]:
+    """Return which rows and columns of a canvas are covered, and by which of the resized image."""
+    covered, cut = [], []
+    for start, length, side in ((place.top, place.height, canvas[0]), (place.left, place.width, canvas[1])):
+        low, high = min(max(start, 0), side), min(max(start + length, 0), side)
+        covered.append(slice(low, high))
+        cut.append(slice(low - start, high - start) if high > low else slice(0, 0))
+    return covered[0], covered[1], (cut[0], cut[1])
 
 
 def _nearest(before: int, after: int) -> np.ndarray:

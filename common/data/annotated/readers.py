@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from common.data.annotated.samples import SampleDraws, Samples
+from common.data.annotated.making import SampleDraws, Samples
+from common.data.annotated.samples import Sample
 from common.data.file_readers import next_reply
 from common.errors import InputError
 from common.training.device import threads
@@ -45,63 +46,82 @@ class Piece:
     """Samples that were made.
 
     Attributes:
-        request: of what.
+        indices: which images.
         pixels: uint8 (n, 3, H, W).
         boxes: float32 (T, 4).
         labels: int64 (T,).
         weights: float32 (T,).
         counts: int64 (n,): objects of each image.
         places: float32 (n, 3).
+        dropped: objects that were lost by augmentation.
         maps: uint8 (n, H, W), or None.
-        error: why there are none; as text, since torch would wrap an error into its traceback.
+        masks: uint8 (T, H, W), or None.
+        keypoints: float32 (T, P, 3), or None.
     """
 
-    request: Request
+    indices: tuple[int, ...]
     pixels: torch.Tensor
     boxes: torch.Tensor
     labels: torch.Tensor
     weights: torch.Tensor
     counts: torch.Tensor
     places: torch.Tensor
-    maps: torch.Tensor | None = None
-    error: str | None = None
+    dropped: int
+    maps: torch.Tensor | None
+    masks: torch.Tensor | None
+    keypoints: torch.Tensor | None
 
 
-class _Pieces(Dataset[Piece]):
+@dataclass(frozen=True)
+class _Reply:
+    """What was made of a request, or why nothing was: as text, since torch would wrap an error into its traceback."""
+
+    request: Request
+    piece: Piece | None
+    error: str = ""
+
+
+class _Pieces(Dataset[_Reply]):
     """What a process runs."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
 
-    def __getitem__(self, request: Request) -> Piece:
+    def __getitem__(self, request: Request) -> _Reply:
         # One thread, as in a process of its own: whoever reads makes the same images.
         with threads(1):
             try:
-                return _piece(self._samples, request)
+                return _Reply(request, self._piece(request))
             except InputError as error:
-                nothing = torch.empty(0)
-                return Piece(request, *[nothing] * 6, error=str(error))
+                return _Reply(request, None, str(error))
+
+    def _piece(self, request: Request) -> Piece:
+        size, draws = request.size, request.draws
+        made = [
+            self._samples.evaluated(index, size) if draws is None else self._samples.varied(index, size, draws)
+            for index in request.indices
+        ]
+        pixels = torch.empty(len(made), 3, *size, dtype=torch.uint8)
+        for place, sample in enumerate(made):
+            pixels[place] = torch.from_numpy(np.ascontiguousarray(sample.pixels)).permute(2, 0, 1)
+        kinds = self._samples.kinds
+        return Piece(
+            indices=request.indices,
+            pixels=pixels,
+            boxes=_joined(made, "boxes"),
+            labels=_joined(made, "labels"),
+            weights=_joined(made, "weights"),
+            counts=torch.tensor([len(sample.labels) for sample in made]),
+            places=torch.tensor([sample.place for sample in made], dtype=torch.float32),
+            dropped=sum(sample.dropped for sample in made),
+            maps=torch.stack([torch.from_numpy(np.ascontiguousarray(s.labels_map)) for s in made]) if kinds.maps else None,
+            masks=_joined(made, "masks") if kinds.masks else None,
+            keypoints=_joined(made, "keypoints") if kinds.keypoints else None,
+        )
 
 
-def _piece(samples: Samples, request: Request) -> Piece:
-    made = [
-        samples.evaluated(index, request.size) if request.draws is None else samples.varied(index, request.size, request.draws)
-        for index in request.indices
-    ]
-    pixels = torch.empty(len(made), 3, *request.size, dtype=torch.uint8)
-    for place, sample in enumerate(made):
-        pixels[place] = torch.from_numpy(np.ascontiguousarray(sample.pixels)).permute(2, 0, 1)
-    maps = None
-    if samples.with_maps:
-        maps = torch.from_numpy(np.stack([sample.labels_map for sample in made if sample.labels_map is not None]))
-    return Piece(
-        request,
-        pixels,
-        *(torch.from_numpy(np.concatenate(parts)) for parts in zip(*((s.boxes, s.labels, s.weights) for s in made), strict=True)),
-        counts=torch.tensor([len(sample.labels) for sample in made]),
-        places=torch.tensor([sample.place for sample in made], dtype=torch.float32),
-        maps=maps,
-    )
+def _joined(made: Sequence[Sample], name: str) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([getattr(sample, name) for sample in made]))
 
 
 class AnnotatedReaders:
@@ -124,6 +144,7 @@ class AnnotatedReaders:
             num_workers=workers,
             prefetch_factor=_AHEAD if workers else None,
             persistent_workers=keep and workers > 0,
+            worker_init_fn=_one_thread_of_opencv,
             generator=torch.Generator(),  # else every pass would draw from torch's global one
         )
 
@@ -149,11 +170,11 @@ class AnnotatedReaders:
         self._passes += 1
         mine, pieces = self._passes, iter(self._loader)
         gathered: list[Piece] = []
-        while (piece := next_reply(pieces)) is not None:
-            if piece.error is not None:
-                raise InputError(piece.error)
-            gathered.append(piece)
-            if not piece.request.last:
+        while (reply := next_reply(pieces)) is not None:
+            if reply.piece is None:
+                raise InputError(reply.error)
+            gathered.append(reply.piece)
+            if not reply.request.last:
                 continue
             yield gathered
             gathered = []
@@ -161,5 +182,12 @@ class AnnotatedReaders:
                 raise RuntimeError("the rest of a pass over annotated images was asked for after another pass had begun")
 
 
-def _unchanged(piece: Piece) -> Piece:
-    return piece
+def _one_thread_of_opencv(worker: int) -> None:
+    """Keep OpenCV, which albumentations computes with, from starting as many threads in every process as there are cores."""
+    import cv2
+
+    cv2.setNumThreads(0)
+
+
+def _unchanged(reply: _Reply) -> _Reply:
+    return reply

@@ -1,19 +1,31 @@
-"""One image as it trains or is evaluated: what a reading process makes of it.
+"""One image with what is annotated in it, on its way to a batch.
 
-H and W are the network's; M objects, P keypoints of an object.
+H and W are the image's sides in pixels; M objects, P keypoints of an object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from common.data.annotated.config import JointAugmentConfig
 from common.data.annotated.letterbox import letterboxed, letterboxed_map, place_in
 from common.data.annotated.sets import AnnotatedImages
-from common.randomness import generator
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What is carried along beside boxes.
+
+    Attributes:
+        maps: label maps.
+        masks: the objects' masks.
+        keypoints: the objects' keypoints.
+    """
+
+    maps: bool = False
+    masks: bool = False
+    keypoints: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,10 @@ class Sample:
         labels: int64 (M,).
         weights: float32 (M,): 1, or the share of its image in a mixup.
         labels_map: uint8 (H, W); None: there is none.
-        place: scale, left and top at which the image lies, for one that is evaluated.
+        masks: uint8 (M, H, W), 1 inside; None: they are not carried.
+        keypoints: float32 (M, P, 3); None: they are not carried.
+        place: scale, left and top at which an image lies that was letter-boxed and nothing else.
+        dropped: objects that were lost on the way, because too little of them was left in sight.
     """
 
     pixels: np.ndarray
@@ -34,73 +49,74 @@ class Sample:
     labels: np.ndarray
     weights: np.ndarray
     labels_map: np.ndarray | None = None
+    masks: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
     place: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    dropped: int = 0
+
+    def some(self, kept: np.ndarray) -> Sample:
+        """Return the sample with the objects at `kept`, int64; the others are not counted as dropped."""
+        return replace(
+            self,
+            boxes=self.boxes[kept],
+            labels=self.labels[kept],
+            weights=self.weights[kept],
+            masks=None if self.masks is None else self.masks[kept],
+            keypoints=None if self.keypoints is None else self.keypoints[kept],
+        )
 
 
-@dataclass(frozen=True)
-class SampleDraws:
-    """What the samples of an epoch are drawn from: each from a generator of its own.
+def read_sample(images: AnnotatedImages, index: int, kinds: Kinds, *, trains: bool) -> Sample:
+    """Return an image as it is.
 
-    Attributes:
-        augment: how they are varied.
-        seed: the run's seed.
-        stream: name of the stream of draws.
-        indices: what tells these draws from others of the stream: round and epoch.
+    Args:
+        images: a split.
+        index: which image.
+        kinds: what is carried along; the split has it.
+        trains: leave out difficult and crowd objects.
+
+    Raises:
+        InputError: it cannot be read, or its label map is of another size.
     """
-
-    augment: JointAugmentConfig
-    seed: int
-    stream: str
-    indices: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What makes samples of the images of one split.
-
-    Attributes:
-        images: the split.
-        with_maps: whether label maps are made too.
-    """
-
-    images: AnnotatedImages
-    with_maps: bool = False
-
-    def evaluated(self, index: int, size: tuple[int, int]) -> Sample:
-        """Return an image letter-boxed and otherwise as it is, with all its objects."""
-        return self._letterboxed(index, size, trains=False)
-
-    def varied(self, index: int, size: tuple[int, int], draws: SampleDraws) -> Sample:
-        """Return an image as it trains: its numbers come from (draws, index) alone; difficult and crowd objects are left out."""
-        import torch
-
-        random = generator(draws.seed, draws.stream, *draws.indices, index)
-        sample = self._letterboxed(index, size, trains=True)
-        return _mirrored(sample) if float(torch.rand((), generator=random)) < draws.augment.flip else sample
-
-    def _letterboxed(self, index: int, size: tuple[int, int], *, trains: bool) -> Sample:
-        image_HW3 = self.images.read(index)
-        place = place_in((image_HW3.shape[0], image_HW3.shape[1]), size)
-        boxes_M4, labels_M = np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.int64)
-        if self.images.objects is not None:
-            objects = self.images.objects[index]
-            chosen_M = objects.trains if trains else np.ones(len(objects), dtype=bool)
-            boxes_M4, labels_M = place.onto(objects.boxes[chosen_M]), objects.labels[chosen_M]
-        labels_map = None
-        if self.with_maps:
-            labels_map = letterboxed_map(self._read_labels()(index), place, size)
-        weights_M = np.ones(len(labels_M), dtype=np.float32)
-        pixels_HW3 = letterboxed(image_HW3, place, size)
-        return Sample(pixels_HW3, boxes_M4, labels_M, weights_M, labels_map, (place.scale, place.left, place.top))
-
-    def _read_labels(self) -> Callable[[int], np.ndarray]:
-        assert self.images.read_labels is not None, "the loader sees to it"
-        return self.images.read_labels
+    pixels_HW3 = images.read(index)
+    boxes_M4, labels_M = np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.int64)
+    masks_MHW = keypoints_MP3 = None
+    if images.objects is not None:
+        objects = images.objects[index]
+        chosen = np.flatnonzero(objects.trains) if trains else np.arange(len(objects))
+        boxes_M4, labels_M = objects.boxes[chosen], objects.labels[chosen]
+        if kinds.masks and objects.masks is not None:
+            masks_MHW = _decoded([objects.masks[place] for place in chosen.tolist()], pixels_HW3.shape[:2])
+        if kinds.keypoints and objects.keypoints is not None:
+            keypoints_MP3 = objects.keypoints[chosen]
+    labels_map = images.read_labels(index) if kinds.maps and images.read_labels is not None else None
+    return Sample(pixels_HW3, boxes_M4, labels_M, np.ones(len(labels_M), dtype=np.float32), labels_map, masks_MHW, keypoints_MP3)
 
 
-def _mirrored(sample: Sample) -> Sample:
-    width = sample.pixels.shape[1]
-    boxes_M4 = sample.boxes.copy()
-    boxes_M4[:, [0, 2]] = width - boxes_M4[:, [2, 0]]
-    labels_map = None if sample.labels_map is None else sample.labels_map[:, ::-1]
-    return Sample(sample.pixels[:, ::-1], boxes_M4, sample.labels, sample.weights, labels_map)
+def letterboxed_sample(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Return a sample in the middle of a canvas of `size`, height and width in pixels, as large as it fits."""
+    place = place_in((sample.pixels.shape[0], sample.pixels.shape[1]), size)
+    return replace(
+        sample,
+        pixels=letterboxed(sample.pixels, place, size),
+        boxes=place.onto(sample.boxes),
+        labels_map=None if sample.labels_map is None else letterboxed_map(sample.labels_map, place, size),
+        masks=None if sample.masks is None else letterboxed_map(sample.masks, place, size, fill=0),
+        keypoints=None if sample.keypoints is None else place.points_onto(sample.keypoints),
+        place=(place.scale, place.left, place.top),
+    )
+
+
+def out_of_sight(keypoints_MP3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return keypoints with those outside an image of `size` unlabelled, all zero; as COCO writes them."""
+    x_MP, y_MP, flag_MP = np.moveaxis(keypoints_MP3, 2, 0)
+    inside_MP = (x_MP >= 0) & (x_MP <= size[1]) & (y_MP >= 0) & (y_MP <= size[0]) & (flag_MP > 0)
+    return (keypoints_MP3 * inside_MP[..., None]).astype(np.float32)
+
+
+def _decoded(masks: list, shape: tuple[int, ...]) -> np.ndarray:
+    from pycocotools import mask as run_lengths
+
+    if not masks:
+        return np.zeros((0, *shape), dtype=np.uint8)
+    return np.ascontiguousarray(np.moveaxis(run_lengths.decode(masks), 2, 0))

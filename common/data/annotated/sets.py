@@ -25,8 +25,8 @@ class Objects:
         difficult: bool (M,): VOC's flag; such an object does not train, and finding or missing it does not count.
         crowd: bool (M,): COCO's flag; the box is of a group, which does not train; what lies in it does not count.
         areas: float32 (M,), in pixels: what COCO's size ranges go by; the box's where nothing else is known.
-        masks: COCO's compressed run lengths ({"size": [H, W], "counts": bytes}), one of every object, perhaps made of polygons when
-            they are asked for; None: there are none.
+        masks: COCO's compressed run lengths ({"size": [H, W], "counts": bytes}), one of every object, perhaps made of polygons
+            when they are asked for; None: there are none.
         keypoints: float32 (M, P, 3): x, y, and 0 unlabelled, 1 hidden, 2 visible; None: there are none.
     """
 

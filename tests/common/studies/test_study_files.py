@@ -42,6 +42,27 @@ def test_what_it_asks_a_cluster_for_is_of_its_entries():
     assert config.asked_for(study, "svhn.moco") == (1, dict(config.default))
 
 
+@pytest.mark.parametrize("name", ["paper_detection", "paper_segmentation"])
+def test_the_grids_of_figures_5_and_10_are_whole(name):
+    study = load_study(STUDIES / f"{name}.yaml")
+    whole = [transfer for transfer in study.transfers if transfer.written in ("voc", "voc_simclr")]
+    assert {transfer.source for transfer in whole} == {"simclr", "moco", "supervised"}
+    for transfer in whole:  # 19 levels from three sources
+        arms = dict(transfer.arms)
+        assert (*arms["dense"], *arms["ticket"]) == tuple(range(19))
+        assert arms["random"] == arms["ticket"]
+    on_task = {search.name for search in study.searches if search.folder in ("Detection", "Segmentation")}
+    assert {f"voc_task_{source}" for source in ("simclr", "moco", "supervised")} <= on_task
+    assert load_cluster(str(STUDIES / "slurm" / f"{name}.yaml"), study).asked_for(study, "moco")[0] == 8
+
+
+def test_what_the_paper_s_detection_carried_over_is_carried_over_in_searches_of_their_own():
+    study = load_study(STUDIES / "paper_detection.yaml")
+    parts = ("rewind.keep", '["neck", "head", "norms", "stem"]')
+    carried = {search.name for search in study.searches if parts in search.overrides}
+    assert carried == {f"voc_task_{source}_carried" for source in ("simclr", "moco", "supervised")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_folders_take_what_a_study_asks_for(tmp_path, monkeypatch, file):
