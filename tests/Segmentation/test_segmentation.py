@@ -19,9 +19,10 @@ from common.cli import resolve
 from common.data.annotated.pixels import some_images
 from common.tickets import load_ticket
 from common.training.annotated_setting import Setting, fresh_backbone, open_images
+from common.training.annotated_transfer import _build
 from common.training.optim import build_optimizer
 from Segmentation.main import COMMAND, main
-from Segmentation.task import SegmentationTask
+from Segmentation.task import KIND, SegmentationTask
 
 from .conftest import CLASSES, FAST, Segment
 
@@ -110,6 +111,20 @@ def test_a_mask_is_held_from_the_ticket_to_the_kept_network(segment: Segment, sm
     assert result["details"]["strides"] == [1, 1, 2, 4, 4]
 
 
+def test_norm_statistics_are_reestimated_where_the_result_says_so(small_search: Path, scenes: Path) -> None:
+    words = [*FAST, "--recipe=digits", f"--data.root={scenes}", ticket_of(small_search), "--train.batch_size=5"]
+    given: dict[str, torch.Tensor] = {}
+    for how in ("stored", "reestimate"):
+        arm = _build(resolve(COMMAND, [*words, f"--ticket.norm_statistics={how}"]).config, KIND, torch.device("cpu"))
+        given[how] = dict(arm.task.backbone.named_buffers())["bn1.running_mean"].clone()
+        assert arm.start.norm_statistics == how
+    images = arm.setting.dataset.train
+    pixels = torch.from_numpy(np.stack([images.read(index) for index in range(10)])).permute(0, 3, 1, 2) / 255
+    expected = arm.task.backbone.conv1(pixels).mean((0, 2, 3))  # type: ignore[operator]
+    torch.testing.assert_close(given["reestimate"], expected.detach())
+    assert not torch.allclose(given["stored"], expected.detach())
+
+
 def test_evaluate_repeats_the_result(segment: Segment, tmp_path: Path) -> None:
     words = ["--keep.trained=last", "--model.name=resnet_digits", "--model.output_stride=2", "--decoder.refine=3"]
     run, result = segment(*words, "--evaluation.flip=true", "--evaluation.scales=[1.0,0.5]", "--loss.dice=1.0")
@@ -138,6 +153,7 @@ from Segmentation.main import COMMAND
 from common.cli import resolve
 from common.tickets.weights_file import read_weights
 from common.tickets.rewind import restore_
+from common.training.annotated_transfer import _build
 from common.training.annotated_setting import Setting, fresh_backbone, open_images
 from Segmentation.task import SegmentationTask
 dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank=int(sys.argv[1]), world_size=2)
