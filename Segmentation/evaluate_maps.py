@@ -137,8 +137,8 @@ def judged_part(image: np.ndarray, view: View) -> np.ndarray:
         return image
     height, width = image.shape[:2]
     scale = max(view.size[0] / height, view.size[1] / width)
-    size = max(view.size[0], round(height * scale)), max(view.size[1], round(width * scale))
-    covering = resized_map(image, *size) if image.ndim == 2 else resized(image, *size)
+    tall, wide = max(view.size[0], round(height * scale)), max(view.size[1], round(width * scale))
+    covering = resized(image, tall, wide) if image.ndim == 3 else resized_map(image, tall, wide)
     top, left = ((side - wanted) // 2 for side, wanted in zip(covering.shape[:2], view.size, strict=True))
     return covering[top : top + view.size[0], left : left + view.size[1]]
 

@@ -17,6 +17,7 @@ from common.data.annotated.sets import AnnotatedImages, AnnotatedSet
 from common.errors import InputError, RunError
 from common.metrics.miou import ConfusionMatrix
 from common.models.features import evaluating
+from common.randomness import seeded
 from common.training.annotated_epochs import epoch_batches, groups_at_two_rates, loader_of_split
 from common.training.annotated_setting import AnnotatedTask, Kind, Setting
 from common.training.contact_sheet import segmentation_sheet
@@ -60,6 +61,7 @@ class SegmentationTask(AnnotatedTask):
         self.view = View(view_of(config), size_of(config.data), evaluation.scales, evaluation.flip, evaluation.overlap)
         self.images = loader_of_split(config, self.dataset, "train", self.device, varied=True, with_maps=True)
         self.steps_per_epoch = steps_per_epoch(self.images, config.train)
+        self._epoch = (0, 0)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The backbone's parameters at their own rate, and the head's."""
@@ -67,13 +69,16 @@ class SegmentationTask(AnnotatedTask):
 
     def train_batches(self, round: int, epoch: int, first: int) -> Iterator[AnnotatedBatch]:
         """Yield an epoch's varied batches from step `first` on; this process's part of each."""
+        self._epoch = (round, epoch)
         return epoch_batches(self.images, self.config, round, epoch, first)
 
     def loss(self, batch: AnnotatedBatch) -> dict[str, Tensor]:
         """Return the parts that the recipe weighs; "total" is their weighted sum."""
         if batch.maps is None:
             raise RunError("a batch has no label maps; this is a bug, please report it")
-        logits_BKHW, weights = self.forward(batch.images), self.config.loss
+        weights, first = self.config.loss, int(batch.indices[0])  # an image comes once an epoch: it tells the batch, and the part
+        with seeded(self.config.seed.task, "dropout", *self._epoch, first, device=self.device):
+            logits_BKHW = self.forward(batch.images)
         parts: dict[str, Tensor] = {}
         if weights.cross_entropy:
             parts["cross_entropy"] = cross_entropy(logits_BKHW, batch.maps)

@@ -45,13 +45,18 @@ def generator(seed: int, stream: str, *indices: int) -> torch.Generator:
 
 
 @contextmanager
-def seeded(seed: int, stream: str, *indices: int) -> Iterator[None]:
-    """Seed torch's global CPU generator for library code that draws from it (initialisation), then put it back.
+def seeded(seed: int, stream: str, *indices: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch's global CPU generator for library code that draws from it (initialisation, dropout), then put it back.
 
-    Arguments and errors as `derive_seed`.
+    Arguments and errors as `derive_seed`; a GPU's generator is seeded too if its `device` is given.
     """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, stream, *indices))  # torch.manual_seed reseeds GPUs as well
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        derived = derive_seed(seed, stream, *indices)
+        torch.default_generator.manual_seed(derived)  # torch.manual_seed reseeds all GPUs as well
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(derived)
         yield

@@ -117,6 +117,8 @@ def _decode_with_pil(content: torch.Tensor, file: Path) -> torch.Tensor:
 
     try:
         with Image.open(io.BytesIO(content.numpy().tobytes())) as opened:
+            if opened.mode[:1] in "IF":  # PIL would clip all above 255 to white
+                raise unreadable(file, f"it has more than 8 bits a channel (mode {opened.mode}); bring it in 8 bits")
             pixels_HW3 = np.array(opened.convert("RGB"))
     except UnidentifiedImageError as error:  # its own text names a place in memory
         raise unreadable(file, "it is no image of a known kind") from error

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.cli import Invocation
+from common.models.features import reestimate_norm_statistics_
 from common.tickets.rewind import capture
 from common.tickets.ticket import load_ticket
 from common.tickets.trained import TRAINED
 from common.tickets.weights_file import NetworkState, save_weights
+from common.training.annotated_epochs import loader_of_split
 from common.training.annotated_setting import AnnotatedTask, Kind, Setting, describe_images, fresh_backbone, open_images
 from common.training.checkpoint import Checkpoint, load_checkpoint
 from common.training.dense_long import lengthened, search_epochs
@@ -82,6 +84,8 @@ def _build(config: Any, kind: Kind, device: Any) -> _Arm:
     )
     setting = Setting(config, dataset, backbone.to(device), device)
     task = kind.build(setting)
+    if start.norm_statistics == "reestimate":
+        _reestimate_(task, setting)
     check_durations(config, task.steps_per_epoch)
     details: dict[str, Any] = {"small_dense": narrow.to_json()} if narrow else {}
     if start.control == "dense_long" and start.ticket is not None:
@@ -89,6 +93,15 @@ def _build(config: Any, kind: Kind, device: Any) -> _Arm:
         config = lengthened(config, longer, task.steps_per_epoch)
         details |= {"epochs": config.train.epochs, "search_epochs": longer}
     return _Arm(setting, task, start, config, details)
+
+
+def _reestimate_(task: AnnotatedTask, setting: Setting) -> None:
+    """Replace the backbone's norm statistics by those of the training images, letter-boxed, in whole batches."""
+    config, images = setting.config, setting.dataset.train
+    loader = loader_of_split(config, setting.dataset, "train", setting.device, varied=False)
+    whole = len(images) - len(images) % config.train.batch_size
+    batches = loader.evaluation_batches(config.train.batch_size, part=slice(whole))
+    reestimate_norm_statistics_(task.backbone, (batch.images for batch in batches))
 
 
 def _train(arm: _Arm, run: Run, log: Log, resumed: Checkpoint | None) -> dict[str, float]:

@@ -19,9 +19,10 @@ from common.cli import resolve
 from common.data.annotated.pixels import some_images
 from common.tickets import load_ticket
 from common.training.annotated_setting import Setting, fresh_backbone, open_images
+from common.training.annotated_transfer import _build
 from common.training.optim import build_optimizer
 from Segmentation.main import COMMAND, main
-from Segmentation.task import SegmentationTask
+from Segmentation.task import KIND, SegmentationTask
 
 from .conftest import CLASSES, FAST, Segment
 
@@ -63,6 +64,20 @@ def test_it_learns_four_scenes_by_heart() -> None:
     metrics = task.evaluate("test")
     assert metrics["miou"] > 0.9
     assert metrics["pixel_accuracy"] > 0.95
+
+
+def test_dropout_is_drawn_of_seed_epoch_and_batch_alone() -> None:
+    task = task_of("--train.batch_size=4", "--decoder.dropout=0.5", images=12)
+
+    def losses(task: SegmentationTask, epoch: int, first: int) -> list[float]:
+        return [float(task.loss(batch)["total"].detach()) for batch in task.train_batches(0, epoch, first)]
+
+    straight = losses(task, 0, 0)
+    torch.rand(7)  # a resumed run stands elsewhere in torch's own numbers
+    assert losses(task, 0, 1) == straight[1:]
+    (batch,) = list(task.train_batches(0, 0, 2))
+    task.train_batches(0, 1, 0)
+    assert float(task.loss(batch)["total"].detach()) != straight[2]
 
 
 def test_metrics_are_scikit_learns_on_its_own_predictions() -> None:
@@ -107,6 +122,20 @@ def test_a_mask_is_held_from_the_ticket_to_the_kept_network(segment: Segment, sm
     assert result["details"]["strides"] == [1, 1, 2, 4, 4]
 
 
+def test_norm_statistics_are_reestimated_where_the_result_says_so(small_search: Path, scenes: Path) -> None:
+    words = [*FAST, "--recipe=digits", f"--data.root={scenes}", ticket_of(small_search), "--train.batch_size=5"]
+    given: dict[str, torch.Tensor] = {}
+    for how in ("stored", "reestimate"):
+        arm = _build(resolve(COMMAND, [*words, f"--ticket.norm_statistics={how}"]).config, KIND, torch.device("cpu"))
+        given[how] = dict(arm.task.backbone.named_buffers())["bn1.running_mean"].clone()
+        assert arm.start.norm_statistics == how
+    images = arm.setting.dataset.train
+    pixels = torch.from_numpy(np.stack([images.read(index) for index in range(10)])).permute(0, 3, 1, 2) / 255
+    expected = arm.task.backbone.conv1(pixels).mean((0, 2, 3))  # type: ignore[operator]
+    torch.testing.assert_close(given["reestimate"], expected.detach())
+    assert not torch.allclose(given["stored"], expected.detach())
+
+
 def test_evaluate_repeats_the_result(segment: Segment, tmp_path: Path) -> None:
     words = ["--keep.trained=last", "--model.name=resnet_digits", "--model.output_stride=2", "--decoder.refine=3"]
     run, result = segment(*words, "--evaluation.flip=true", "--evaluation.scales=[1.0,0.5]", "--loss.dice=1.0")
@@ -135,6 +164,7 @@ from Segmentation.main import COMMAND
 from common.cli import resolve
 from common.tickets.weights_file import read_weights
 from common.tickets.rewind import restore_
+from common.training.annotated_transfer import _build
 from common.training.annotated_setting import Setting, fresh_backbone, open_images
 from Segmentation.task import SegmentationTask
 dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank=int(sys.argv[1]), world_size=2)

@@ -6,6 +6,7 @@ the classes are numbered by their ids' order, and `AnnotatedSet.category_ids` ke
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ COCO_JSON_LAYOUT = (
     "name, in images/, JPEGImages/, VOCdevkit/VOC*/JPEGImages/ or beside them"
 )
 _COCO_HELD_OUT = 0.05
+_LONGEST = 1_000_000
 _FOLDERS = ("{part}", "{part}2017", "images/{part}", "images", "JPEGImages", ".")
 
 
@@ -141,7 +143,7 @@ def _objects(
     if points:
         try:
             keypoints = np.array([one["keypoints"] for one in annotations], dtype=np.float32).reshape(-1, points, 3)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"{file.path}: image {image['id']}: objects have different numbers of keypoints") from error
     return make_objects(
         corners,
@@ -188,6 +190,13 @@ def _read(path: Path) -> _Json:
     if twice is not None:
         raise InputError(f"{path}: two categories are called {twice!r}; expected different names")
     wanted = {"image_id": int, "category_id": int, "bbox": list}
+    for id, image in images.items():
+        if not (0 < image["height"] <= _LONGEST and 0 < image["width"] <= _LONGEST):
+            raise InputError(f"{path}: image {id} is {image['width']} x {image['height']}, expected pixels >= 1")
+    for id, category in categories.items():
+        names_of = category.get("keypoints") or []
+        if not isinstance(names_of, list) or not all(isinstance(name, str) for name in names_of):
+            raise InputError(f"{path}: category {id} has the keypoints {names_of!r}, expected a list of names")
     annotations: dict[int, list[dict[str, Any]]] = {}
     for id, one in _by_id(path, "annotation", content["annotations"], wanted).items():
         for key, known in (("image_id", images), ("category_id", categories)):
@@ -195,6 +204,10 @@ def _read(path: Path) -> _Json:
                 raise InputError(f"{path}: annotation {id} has the {key} {one[key]}, which is not in the file")
         if len(one["bbox"]) != 4 or not all(isinstance(x, int | float) and abs(x) < 1e9 for x in one["bbox"]):
             raise InputError(f"{path}: annotation {id} has the bbox {one['bbox']}, expected [x, y, width, height] in pixels")
+        if isinstance(one.get("area"), int | float) and not 0 <= one["area"] < math.inf:
+            raise InputError(f"{path}: annotation {id} has the area {one['area']}, expected pixels >= 0")
+        if one.get("keypoints") and not isinstance(one["keypoints"], list):
+            raise InputError(f"{path}: annotation {id} has the keypoints {one['keypoints']!r}, expected a list of numbers")
         annotations.setdefault(one["image_id"], []).append(one)
     return _Json(path, [images[id] for id in sorted(images)], annotations, categories)
 

@@ -135,7 +135,7 @@ def read_indices(path: Path) -> np.ndarray:
             values_HW = np.asarray(opened)
     except UnidentifiedImageError as error:
         raise InputError(f"cannot read the label map {path}: it is no image of a known kind") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read the label map {path}: {next(iter(str(error).splitlines()), 'damaged')}") from error
     return values_HW.astype(np.uint8) if values_HW.dtype == np.bool_ else values_HW
 
@@ -207,8 +207,9 @@ def _header(path: Path, what: str) -> tuple[tuple[int, int], str, str | None]:
             return (opened.height, opened.width), opened.mode, opened.format
     except UnidentifiedImageError as error:
         raise InputError(f"cannot read the {what} {path}: it is no image of a known kind") from error
-    except OSError as error:
-        raise InputError(f"cannot read the {what} {path}: {error.strerror or next(iter(str(error).splitlines()), '')}") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        why = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "damaged")
+        raise InputError(f"cannot read the {what} {path}: {why}") from error
 
 
 def _require_indexed(path: Path, mode: str, kind: str | None) -> None:

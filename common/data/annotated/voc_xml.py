@@ -114,8 +114,8 @@ def _annotation(root: Path, name: str) -> _Annotation:
         tree = ElementTree.parse(path).getroot()
     except OSError as error:
         raise InputError(f"cannot read the annotation {path}: {error.strerror}") from error
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path} is not an XML file: {error}; bring it whole") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: an encoding that the parser lacks
+        raise InputError(f"{path} is not an XML file: {error}; bring it whole, in UTF-8") from error
     height, width = (int(_number(path, tree, f"size/{side}")) for side in ("height", "width"))
     if height < 1 or width < 1:
         raise InputError(f"{path}: the image's size is {width} x {height}, expected pixels >= 1")

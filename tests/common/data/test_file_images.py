@@ -65,6 +65,15 @@ def test_every_kind_of_file_becomes_the_rgb_that_imagefolder_gives(kind: str, tm
     assert torch.equal(pixels, torch.from_numpy(expected.copy()).permute(2, 0, 1))
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.float32), ("TIFF", np.int32)])
+def test_more_than_8_bits_are_refused_and_not_clipped_to_white(kind: str, dtype: type, tmp_path: Path) -> None:
+    file = tmp_path / "image"
+    Image.fromarray(np.linspace(0, 65535, 600).reshape(20, 30).astype(dtype)).save(file, kind)
+    with pytest.raises(InputError, match="more than 8 bits a channel") as caught:
+        decode(read_bytes(file), file)
+    assert str(file) in str(caught.value)
+
+
 def test_an_orientation_in_exif_is_not_applied(tmp_path: Path) -> None:
     file = tmp_path / "image.jpg"
     file.write_bytes(KINDS["orientation"])

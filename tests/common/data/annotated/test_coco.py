@@ -154,6 +154,12 @@ def first(key: str, at: int = 0, **values: Any) -> Callable[[dict[str, Any]], ob
         (first("images", 1, file_name="absent.jpg"), r"train/absent\.jpg: there is no such image"),
         (first("images", file_name="absent.jpg"), r"there is no image absent\.jpg"),
         (first("annotations", keypoints=[1, 2, 2]), r"different numbers of keypoints"),
+        (first("annotations", keypoints=7), r"annotation 993 has the keypoints 7, expected a list"),
+        (first("annotations", area=float("nan")), r"annotation 993 has the area nan, expected pixels >= 0"),
+        (first("annotations", area=-1), r"annotation 993 has the area -1"),
+        (first("categories", keypoints=["left_eye", None]), r"has the keypoints \['left_eye', None\], expected a list of names"),
+        (first("images", height=0), r"image 7 is 48 x 0, expected pixels >= 1"),
+        (first("images", width=2**70), r"image 7 is \d+ x 40, expected pixels"),
     ],
 )
 def test_bad_input_is_one_clear_line(coco_set: Callable[..., Path], spoil: Callable[[Any], object], message: str) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +193,14 @@ def mend_no_image(root: Path) -> None:
     (root / "val/labels/01.png").write_bytes(b"no image")
 
 
+def mend_vast(root: Path) -> None:
+    """A file of a few bytes whose header says 60,000 x 60,000 px, which PIL refuses by an error of its own."""
+    content = bytearray((root / "val/labels/01.png").read_bytes())
+    content[16:24] = struct.pack(">II", 60_000, 60_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (root / "val/labels/01.png").write_bytes(content)
+
+
 def mend_cut(root: Path) -> None:
     path = root / "val/labels/01.png"
     Image.fromarray(layouts.labels(0, [0, 1, 2], 60, 80)).save(path)
@@ -221,6 +231,7 @@ def mend_parts(root: Path) -> None:
         (mend_unpaired_label, ["val/labels/01.png has no counterpart"]),
         (mend_empty, ["val/images has no image", "{images,labels}"]),
         (mend_no_image, ["val/labels/01.png", "no image of a known kind"]),
+        (mend_vast, ["cannot read the label map", "val/labels/01.png", "3600000000 pixels"]),
         (mend_cut, ["val/labels/01.png", "cannot read the label map"]),
         (mend_twice, ["two files named 01"]),
         (mend_classes, ["no names", "classes.txt"]),
