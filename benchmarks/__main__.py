@@ -16,6 +16,7 @@ NAMES = (
     "many_tickets",
     "exchange",
     "compact",
+    "detection",
     "detection_evaluation",
     "segmentation",
 )
