@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from common.annotated_config import AnnotatedEvaluationConfig, AnnotatedTaskConfig
+from common.canonical import Rules
 from common.option import option
 from Detection.yolo.config import YoloConfig
 
@@ -26,6 +27,14 @@ class DetectionEvaluationConfig(AnnotatedEvaluationConfig):
 @dataclass(frozen=True)
 class DetectionConfig(AnnotatedTaskConfig):
     """Detection: from a ticket or a control or, with prune.rounds, a search for tickets on the task itself."""
+
+    RULES: ClassVar[Rules] = Rules(
+        forms={
+            **AnnotatedTaskConfig.RULES.forms,
+            "yolo.anchor_unit": lambda c: c.yolo.anchor_unit if c.yolo.anchors else YoloConfig().anchor_unit,
+        },
+        unused=AnnotatedTaskConfig.RULES.unused,
+    )
 
     evaluation: DetectionEvaluationConfig = option(DetectionEvaluationConfig, "what the result is measured on, and by")
     yolo: YoloConfig = option(YoloConfig, "the YOLO-style detector")

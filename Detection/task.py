@@ -11,7 +11,7 @@ from torch import Tensor
 
 from common.data.annotated.batch import AnnotatedBatch
 from common.data.annotated.catalogue import size_of
-from common.data.annotated.sets import AnnotatedImages
+from common.data.annotated.sets import AnnotatedImages, AnnotatedSet
 from common.errors import InputError
 from common.metrics.found_boxes import FoundBoxes, merge_found
 from common.models.dense_network import DenseNetwork
@@ -50,6 +50,7 @@ class DetectionTask(AnnotatedTask):
         head = build_yolo(config.yolo, self.strides, channels, len(dataset.classes), config.seed.task, self.anchors)
         network = DenseNetwork(backbone, head, self.strides, pyramid)
         super().__init__(config, network.to(setting.device), config.train.average)
+        _require_judged(config, dataset)
         self.images = loader_of_split(config, dataset, "train", self.device, varied=True)
         self.steps_per_epoch = steps_per_epoch(self.images, config.train)
 
@@ -108,8 +109,24 @@ class DetectionTask(AnnotatedTask):
         return detection_sheet(pixels, (images.objects or ())[: len(found)], found, self.dataset.classes)
 
     def facts(self) -> Mapping[str, Any]:
-        """Return anchors and strides, pixels."""
-        return {"anchors": [[round(side, 2) for side in pair] for pair in self.anchors.tolist()], "strides": list(self.strides)}
+        """Return anchors, those of a given head where it was taken, and strides, pixels."""
+        anchors: Any = self.network.head.anchors
+        return {"anchors": [[round(side, 2) for side in pair] for pair in anchors.reshape(-1, 2).tolist()], "strides": list(self.strides)}
+
+
+def _require_judged(config: Any, dataset: AnnotatedSet) -> None:
+    """Refuse splits that a run could not be measured on at its end, before it is trained.
+
+    Raises:
+        InputError: a split has no object that counts.
+    """
+    chooses = config.select == "best" or (config.searches and config.evaluation.split == "test")
+    for name in dict.fromkeys([config.evaluation.split, *(["validation"] if chooses else [])]):
+        if not any(there.trains.any() for there in dataset.split(name).objects or ()):
+            raise InputError(
+                f"data.name: no image of the {name} split of {dataset.name} has an object that counts (none, or all are "
+                f"difficult or crowds), so average precision is not defined there; expected at least one"
+            )
 
 
 def training_sides(images: AnnotatedImages, size: tuple[int, int]) -> Tensor:

@@ -81,4 +81,7 @@ def _objectness_targets(
 def _focal(logits: Tensor, wanted: Tensor, gamma: float) -> Tensor:
     """Return |wanted - p|^gamma times the cross-entropy, of every logit (Lin et al. 2017, arXiv:1708.02002, alpha 1)."""
     entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return entropy if gamma == 0 else entropy * (wanted - logits.sigmoid()).abs().pow(gamma)
+    if gamma == 0:
+        return entropy
+    # No lower than the least float: where p rounds to what is wanted, a root of 0 would have an infinite slope.
+    return entropy * (wanted - logits.sigmoid()).abs().clamp(min=torch.finfo(logits.dtype).tiny).pow(gamma)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from common.canonical import config_hash
 from common.cli import resolve
 from common.tickets import load_ticket
 from common.tickets.hold import Hold
@@ -268,6 +269,39 @@ def test_bad_input_is_one_line(tmp_path: Path, small_search: Path, capsys: Any, 
     assert says in line
     assert "Traceback" not in line
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("split", "words"), [("test", []), ("val", ["--select=best"]), ("val", ["--prune.rounds=1"])])
+def test_a_split_without_objects_is_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: Any, split: str, words: list[str]
+) -> None:
+    root = write_voc(tmp_path / "voc")
+    for name in ("test0", "test1", "test2", "test3", "test4") if split == "test" else [f"validation{i}" for i in range(4)]:
+        (root / f"VOCdevkit/VOC2012/Annotations/{name}.xml").write_text(xml_of(name, (64, 64), []))
+    assert main([*FAST, f"--data.root={root}", f"--out={tmp_path / 'runs'}", *words]) == 2
+    message = capsys.readouterr().err.strip()
+    assert message.count("\n") == 0
+    assert f"no image of the {'test' if split == 'test' else 'validation'} split" in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_facts_tell_the_anchors_of_a_head_that_was_given(voc: Path) -> None:
+    config = resolve(COMMAND, [*FAST, f"--data.root={voc}"]).config
+    dataset = open_images(config)
+    task = DetectionTask(Setting(config, dataset, fresh_backbone(config, seed=0, stream="fresh"), torch.device("cpu")))
+    head: Any = task.network.head
+    head.anchors.mul_(2)  # what restore_ does with those of a given head
+    assert task.facts()["anchors"] == [[round(2 * side, 2) for side in pair] for pair in task.anchors.tolist()]
+
+
+def test_the_unit_of_no_anchors_is_no_other_run() -> None:
+    numbers = "--yolo.anchors=[" + ",".join(str(side) for side in range(1, 19)) + "]"
+    hashes = {
+        words: config_hash("Detection", resolve(COMMAND, [*words]).config)
+        for words in ((), ("--yolo.anchor_unit=stride",), (numbers,), (numbers, "--yolo.anchor_unit=stride"))
+    }
+    assert hashes[()] == hashes["--yolo.anchor_unit=stride",]
+    assert len(set(hashes.values())) == 3
 
 
 def test_boxes_that_were_mended_are_counted_in_the_result(tmp_path: Path, capsys: Any) -> None:

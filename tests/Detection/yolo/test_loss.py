@@ -120,6 +120,16 @@ def test_batches_without_boxes_or_images_have_finite_gradients(
         assert bool((raw.grad[..., 5:] == 0).all())
 
 
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_the_slope_is_finite_where_a_probability_rounds_to_what_is_wanted(
+    make_targets: Make, grid: Grid, anchors: torch.Tensor, gamma: float
+) -> None:
+    raw = torch.full((1, 378, 8), -200.0, requires_grad=True)
+    yolo_loss(raw, grid, anchors, make_targets([]), SIZE, YoloConfig(focal_gamma=gamma))["total"].backward()
+    assert raw.grad is not None
+    assert bool(torch.isfinite(raw.grad).all())
+
+
 def test_what_is_all_but_right_costs_all_but_nothing(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None:
     targets = make_targets(ROWS)
     held = assign(targets, grid, anchors, images=3, size=SIZE, iou=0.3)
