@@ -3,7 +3,7 @@
 Whole steps (forward, loss, backward, SGD) of our detector and of torchvision's RetinaNet, in turn: same backbone, images, boxes,
 precision and optimizer. The two heads differ in size, so the ratio is per multiply-accumulate of a forward pass: our images per
 second times our MACs, over theirs. On the CPU: ResNet-18, batch 16 at 256 px. On a GPU, where there is one: ResNet-50, batch 16
-at 512 px, bf16. Both are channels last. Data are on the device already; the evaluation is `benchmarks.detection_evaluation`'s.
+at 512 px, bf16. Both are channels last. Data are on the device already; the evaluation has `benchmarks.detection_evaluation`.
 """
 
 from __future__ import annotations
