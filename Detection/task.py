@@ -111,7 +111,8 @@ class DetectionTask(AnnotatedTask):
     def facts(self) -> Mapping[str, Any]:
         """Return anchors, those of a given head where it was taken, and strides, pixels."""
         anchors: Any = self.network.head.anchors
-        return {"anchors": [[round(side, 2) for side in pair] for pair in anchors.reshape(-1, 2).tolist()], "strides": list(self.strides)}
+        pairs = [[round(side, 2) for side in pair] for pair in anchors.reshape(-1, 2).tolist()]
+        return {"anchors": pairs, "strides": list(self.strides)}
 
 
 def _require_judged(config: Any, dataset: AnnotatedSet) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from common.config import DataConfig
+from common.data.annotated.catalogue import annotated_entry, open_annotated
+from common.data.annotated.config import AnnotatedDataConfig
 from common.data.datasets import listed_fingerprint
 from common.errors import InputError
 
@@ -31,8 +34,8 @@ def require_same_images(directory: Path, record: Mapping[str, Any], data: Mappin
         raise _changed(directory, data["name"], f"{_skipped(was)} images could not be read then, {_skipped(data)} now")
 
 
-def compare_listed_images(directory: Path, record: Mapping[str, Any], config: DataConfig) -> str:
-    """Refuse to call a run done whose folder of images holds others now; no image is opened.
+def compare_listed_images(directory: Path, record: Mapping[str, Any], config: DataConfig | AnnotatedDataConfig) -> str:
+    """Refuse to call a run done whose folder of images holds others now; no image is decoded.
 
     Returns:
         What a reader must know beside that it is done: that the folder is not there, or nothing.
@@ -42,13 +45,19 @@ def compare_listed_images(directory: Path, record: Mapping[str, Any], config: Da
     """
     if config.root is not None and not Path(config.root).expanduser().is_dir():
         return f" (its images are not in {config.root}, so they were not compared)"
-    now, was = (
-        listed_fingerprint(config.name, root=config.root, domains=config.domains),
-        (record.get("data") or {}).get("fingerprint"),
-    )
+    now, was = _listed_fingerprint(config), (record.get("data") or {}).get("fingerprint")
     if now not in (None, was):
         raise _changed(directory, config.name, _difference(was, now))
     return ""
+
+
+def _listed_fingerprint(config: DataConfig | AnnotatedDataConfig) -> str | None:
+    """Return the fingerprint that a data set has now; None where it cannot have changed."""
+    if not isinstance(config, AnnotatedDataConfig):
+        return listed_fingerprint(config.name, root=config.root, domains=config.domains)
+    if not annotated_entry(config.name).layout:
+        return None
+    return open_annotated(replace(config, download=False, skip_unreadable=False)).fingerprint
 
 
 def _skipped(data: Mapping[str, Any]) -> int:

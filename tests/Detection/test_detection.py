@@ -285,6 +285,22 @@ def test_a_split_without_objects_is_refused_before_anything_is_trained(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_run_that_is_done_says_so_unless_its_images_are_others(tmp_path: Path, capsys: Any) -> None:
+    root = write_voc(tmp_path / "voc")
+    words = [*FAST, f"--data.root={root}", f"--out={tmp_path / 'runs'}"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "is done already; nothing to run" in capsys.readouterr().out
+    damage(root, "Annotations/train0.xml", xml_of("train0", (64, 64), [("digit6", (4, 4, 20, 20))]))
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "began with other images of voc than there are now" in line
+    (root / "VOCdevkit").parent.rename(tmp_path / "elsewhere")
+    assert main(words) == 0
+    assert "were not compared" in capsys.readouterr().out
+
+
 def test_facts_tell_the_anchors_of_a_head_that_was_given(voc: Path) -> None:
     config = resolve(COMMAND, [*FAST, f"--data.root={voc}"]).config
     dataset = open_images(config)

@@ -154,6 +154,13 @@ def test_tickets_are_found_on_the_task_and_rewound_as_a_whole(segment: Segment) 
     assert list(run.rglob("predictions.png"))
 
 
+def test_a_run_that_is_done_says_so(segment: Segment, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    segment("--model.name=resnet_digits")
+    capsys.readouterr()
+    assert main([*FAST, f"--data.root={scenes}", f"--out={tmp_path / 'runs'}", "--model.name=resnet_digits"]) == 0
+    assert "is done already; nothing to run" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_two_processes_judge_as_one(segment: Segment, scenes: Path, tmp_path: Path) -> None:
     words = ["--model.name=resnet_digits", "--keep.trained=last", "--train.epochs=1"]

@@ -216,4 +216,9 @@ def _without_unreadable(dataset: AnnotatedSet) -> AnnotatedSet:
     for name, images in dataset.splits.items():
         splits[name], left_out = without_unreadable(images)
         skipped += left_out
+        if not len(splits[name]):
+            raise InputError(
+                f"data.skip_unreadable: none of the {len(left_out)} images of the {name} split of {dataset.name} can be read, "
+                f"the first is {left_out[0]}; every split needs some"
+            )
     return replace(dataset, splits=splits, skipped=tuple(skipped))

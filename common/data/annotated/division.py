@@ -60,7 +60,7 @@ def set_of_files(
     """Make a data set of splits whose images are files below a folder.
 
     Raises:
-        InputError: a split is empty, an image is missing or is in two splits.
+        InputError: a split is empty, an image is missing, is in two splits or in one twice.
     """
     digests: dict[str, str] = {}
     seen: dict[str, str] = {}
@@ -68,6 +68,8 @@ def set_of_files(
         if not len(images):
             raise InputError(f"{folder}: the {split} split of {config.name} has no image; every split needs some")
         for name in images.names:
+            if seen.get(name) == split:
+                raise InputError(f"{folder / name} is in the {split} split twice; every image must be there once")
             if seen.setdefault(name, split) != split:
                 raise InputError(f"{folder / name} is in two splits, {seen[name]} and {split}; take it out of one of them")
         digests[split] = _digest(images, file_sizes(folder, images.names))

@@ -89,3 +89,11 @@ def test_images_that_cannot_be_read_are_left_out_when_asked(voc: Path) -> None:
     assert dataset.train.objects is not None
     assert len(dataset.train.objects[1]) == 2
     assert dataset.train.read(1).shape == (40, 48, 3)
+
+
+def test_a_split_of_which_nothing_can_be_read_is_refused(voc: Path) -> None:
+    names = (voc / "VOCdevkit/VOC2012/ImageSets/Main/train.txt").read_text().split()
+    for name in names:
+        (voc / f"VOCdevkit/VOC2012/JPEGImages/{name}.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"none of the 3 images of the train split of voc can be read, the first is .*train_0"):
+        open_annotated(AnnotatedDataConfig("voc", str(voc), skip_unreadable=True))

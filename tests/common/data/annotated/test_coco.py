@@ -154,6 +154,7 @@ def first(key: str, at: int = 0, **values: Any) -> Callable[[dict[str, Any]], ob
         (first("images", 1, file_name="absent.jpg"), r"train/absent\.jpg: there is no such image"),
         (first("images", file_name="absent.jpg"), r"there is no image absent\.jpg"),
         (first("annotations", keypoints=[1, 2, 2]), r"different numbers of keypoints"),
+        (lambda content: content["images"].append({**content["images"][0], "id": 77}), r"is in the train split twice"),
         (first("annotations", keypoints=7), r"annotation 993 has the keypoints 7, expected a list"),
         (first("annotations", area=float("nan")), r"annotation 993 has the area nan, expected pixels >= 0"),
         (first("annotations", area=-1), r"annotation 993 has the area -1"),

@@ -126,6 +126,14 @@ def test_camvid_ignores_eleven(tmp_path: Path) -> None:
     assert np.array_equal(map_of(dataset.splits["test"], "test_00001"), np.where(values == 11, IGNORE, values))
 
 
+def test_an_image_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    layouts.write_camvid(tmp_path, {"train": 3, "val": 2, "test": 2})
+    opened("camvid", tmp_path)
+    path = tmp_path / "train.txt"
+    path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
+    refused("camvid", tmp_path, "is in the train split twice")
+
+
 @pytest.mark.data
 def test_camvid_mini() -> None:
     root = Path(os.environ.get("LTP_DATA", "")) / "camvid-mini"
