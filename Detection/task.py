@@ -110,9 +110,9 @@ class DetectionTask(AnnotatedTask):
 
     def facts(self) -> Mapping[str, Any]:
         """Return anchors, those of a given head where it was taken, and strides, pixels."""
-        head: Any = self.network.head
-        anchors = [[round(side, 2) for side in pair] for pair in head.anchors.reshape(-1, 2).tolist()]
-        return {"anchors": anchors, "strides": list(self.strides)}
+        anchors: Any = self.network.head.anchors
+        pairs = [[round(side, 2) for side in pair] for pair in anchors.reshape(-1, 2).tolist()]
+        return {"anchors": pairs, "strides": list(self.strides)}
 
 
 def _require_judged(config: Any, dataset: AnnotatedSet) -> None:

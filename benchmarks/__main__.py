@@ -16,7 +16,9 @@ NAMES = (
     "many_tickets",
     "exchange",
     "compact",
+    "detection",
     "detection_evaluation",
+    "segmentation",
 )
 
 if __name__ == "__main__":

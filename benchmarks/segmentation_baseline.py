@@ -17,6 +17,7 @@ from benchmarks.baseline_data import run_baseline
 from common.data.annotated.sets import IGNORE, AnnotatedImages, AnnotatedSet
 from common.errors import InputError
 from common.metrics.miou import ConfusionMatrix
+from Segmentation.task import pixel_classes
 
 LONGEST = 512
 """Pixels: the longer side of the prior at most."""
@@ -33,7 +34,7 @@ def measure(dataset: AnnotatedSet) -> dict[str, float]:
     Raises:
         InputError: the images have no label maps, or no labelled pixel.
     """
-    classes = map_classes(dataset)
+    classes = len(pixel_classes(dataset))
     prior_HW, majority = position_prior(dataset.train, classes)
     guesses = {"prior": prior_HW, "majority": np.full((1, 1), majority)}
     found: dict[str, float] = {}
@@ -45,11 +46,6 @@ def measure(dataset: AnnotatedSet) -> dict[str, float]:
             matrix.update(torch.from_numpy(nearest(guess_HW, labels_HW.shape)), torch.from_numpy(labels_HW.astype(np.int64)))
         found |= {f"test/{name}_{metric}": value for metric, value in matrix.metrics().items()}
     return found
-
-
-def map_classes(dataset: AnnotatedSet) -> int:
-    """Return how many classes label maps tell apart: beside objects, 0 is the background, which the set's classes do not name."""
-    return len(dataset.classes) + (dataset.train.objects is not None)
 
 
 def position_prior(images: AnnotatedImages, num_classes: int) -> tuple[np.ndarray, int]:

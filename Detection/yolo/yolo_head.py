@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from common.data.annotated.batch import Targets
 from common.errors import InputError
-from Detection.detector import Detections, DetectorHead
+from Detection.detector import DetectorHead
 from Detection.yolo.boxes import Grid, make_grid
 from Detection.yolo.config import ANCHORS_PER_LEVEL, LEVELS, YoloConfig
 from Detection.yolo.decode import decode
@@ -109,6 +109,3 @@ def _check(levels: Sequence[int], in_chans: Sequence[int], num_classes: int, anc
     if tuple(anchors.shape) != (LEVELS * ANCHORS_PER_LEVEL, 2) or not bool((anchors > 0).all()):
         expected = f"{LEVELS * ANCHORS_PER_LEVEL} widths and heights > 0 in pixels"
         raise InputError(f"the detector's anchors: got {anchors.tolist()}, expected {expected}")
-
-
-__all__ = ["Detections", "YoloHead", "YoloNeck"]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from common.annotated_config import AnnotatedTaskConfig
 from common.data.annotated.catalogue import open_annotated
+from common.data.annotated.loader import AnnotatedLoader
 from common.data.annotated.sets import AnnotatedSet
 from common.models.backbones import build_backbone
 from common.training.contact_sheet import save_sheet, sheet_tensor
@@ -41,7 +42,13 @@ class Setting:
 
 
 class AnnotatedTask(SelectingTask):
-    """A task whose network a folder trains on annotated images, and draws the findings of."""
+    """A task whose network a folder trains on annotated images, and draws the findings of.
+
+    Attributes:
+        images: what reads the training images.
+    """
+
+    images: AnnotatedLoader
 
     shares_evaluation = True
     judges_head = True

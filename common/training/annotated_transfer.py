@@ -120,7 +120,9 @@ def _train(arm: _Arm, run: Run, log: Log, resumed: Checkpoint | None) -> dict[st
 def _show(arm: _Arm, run: Run, log: Log, measured: Mapping[str, float]) -> None:
     """Write what was measured into the logs, and draw."""
     split, last = arm.config.evaluation.split, arm.config.train.epochs * arm.task.steps_per_epoch
-    log.values(0, last, {f"{split}/{name}": value for name, value in measured.items()})
+    images = arm.task.images
+    lost = {"objects/dropped": images.dropped, "objects/kept": images.kept} if images.dropped else {}  # of this attempt
+    log.values(0, last, {f"{split}/{name}": value for name, value in measured.items()} | lost)
     arm.task.show(split, run.path, log, (0, last))
 
 

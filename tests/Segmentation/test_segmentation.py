@@ -60,7 +60,7 @@ def train(task: SegmentationTask, steps: int) -> None:
 
 def test_it_learns_four_scenes_by_heart() -> None:
     task = task_of("--train.batch_size=4", images=4)
-    train(task, 120)
+    train(task, 90)
     metrics = task.evaluate("test")
     assert metrics["miou"] > 0.9
     assert metrics["pixel_accuracy"] > 0.95
@@ -95,6 +95,17 @@ def test_metrics_are_scikit_learns_on_its_own_predictions() -> None:
     assert {name: value for name, value in metrics.items() if name.startswith("iou_")} == pytest.approx(
         {f"iou_{task.classes[label]}": score for label, score in scores.items()}
     )
+
+
+@pytest.mark.parametrize(("view", "size"), [("centre", 32), ("slide", 48), ("whole", 48), ("fit", 48)])
+def test_every_view_judges_and_draws_what_it_names(view: str, size: int) -> None:
+    words = (f"--evaluation.view={view}", f"--data.size=[{size}]", "--train.batch_size=4")
+    task = task_of(*words, images=4)
+    counted = int(task.confusion("test").counts.sum())
+    side = size if view == "centre" else 64
+    assert counted == 4 * side * side
+    assert task.facts()["evaluation"]["view"] == view
+    assert task.draw("test", 2).ndim == 3
 
 
 @pytest.mark.parametrize("control", ["ticket", "random"])
@@ -150,6 +161,7 @@ def test_a_run_that_is_done_says_so(segment: Segment, scenes: Path, tmp_path: Pa
     assert "is done already; nothing to run" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_two_processes_judge_as_one(segment: Segment, scenes: Path, tmp_path: Path) -> None:
     words = ["--model.name=resnet_digits", "--keep.trained=last", "--train.epochs=1"]
     run, result = segment(*words)

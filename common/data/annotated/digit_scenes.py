@@ -8,6 +8,7 @@ as a fragment. N scenes; M digits in one; P = 4 keypoints of a digit.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import numpy as np
@@ -46,8 +47,13 @@ def load_digit_scenes(config: AnnotatedDataConfig) -> AnnotatedSet:
     Raises:
         InputError: an unknown class.
     """
+    return _composed(*parse_name(config.name, 10))
+
+
+@functools.lru_cache(maxsize=4)
+def _composed(base: str, classes: tuple[int, ...]) -> AnnotatedSet:
+    """Compose a class subset; kept, because runs that share a process mostly share it."""
     images_N88, labels_N = digit_images()
-    base, classes = parse_name(config.name, 10)
     chosen_N = np.isin(labels_N, classes)
     indices = {split: index[torch.from_numpy(chosen_N)[index]] for split, index in digit_split(labels_N).items()}
     own_N = np.searchsorted(np.array(classes), labels_N)

@@ -36,7 +36,7 @@ class AnnotatedLoader:
         with_masks: whether targets carry the objects' masks.
         with_keypoints: whether targets carry the objects' keypoints.
         keypoint_swaps: pairs of keypoints that a mirrored image exchanges.
-        memory: decode every image once, here, and keep it.
+        memory: decode every image once, and every label map that is asked for, here, and keep it.
 
     Attributes:
         dropped: objects of the training batches so far that were lost, because augmentation left too little of them in sight.
@@ -64,8 +64,8 @@ class AnnotatedLoader:
     ) -> None:
         self._augment, kinds = augment or JointAugmentConfig(), Kinds(with_maps, with_masks, with_keypoints)
         _check(images, kinds, self._augment)
-        if memory and not isinstance(images.read, PixelsInMemory):
-            images = replace(images, read=in_memory(images.read, len(images)))
+        if memory:
+            images = _kept(images, with_maps)
         self.images, self.input, self.size, self.device = images, input, size, torch.device(device)
         self._samples = Samples(images, kinds, keypoint_swaps)
         small = workers is None and isinstance(images.read, PixelsInMemory) and not memory
@@ -106,11 +106,13 @@ class AnnotatedLoader:
             part: this rank's share of every batch; it must not be empty.
 
         Raises:
-            InputError: an image cannot be read.
+            InputError: an image cannot be read, or a batch has no image for this rank.
             RunError: a process that reads was lost.
         """
         draws = SampleDraws(self._augment, seed, stream, (round, epoch))
         asked = [(batch[part].tolist(), self._size_of_batch(draws, number)) for number, batch in enumerate(indices, start=first)]
+        if not all(own for own, _ in asked):
+            raise InputError("train.batch_size: a batch has no image for one of the processes; expected one for each at least")
         if self._readers is None:
             self._readers = AnnotatedReaders(self._samples, self._workers, keep=True)
         return (self._batch(pieces, trains=True) for pieces in self._readers.batches(asked, draws))
@@ -184,6 +186,15 @@ def _check(images: AnnotatedImages, kinds: Kinds, augment: JointAugmentConfig) -
             )
     if kinds.maps and augment.mixup > 0:
         raise InputError(f"augment.mixup: got {augment.mixup}, expected 0 with label maps: a pixel has one class")
+
+
+def _kept(images: AnnotatedImages, with_maps: bool) -> AnnotatedImages:
+    """Return the images with their pixels, and perhaps label maps, in memory."""
+    if not isinstance(images.read, PixelsInMemory):
+        images = replace(images, read=in_memory(images.read, len(images)))
+    if with_maps and images.read_labels is not None and not isinstance(images.read_labels, PixelsInMemory):
+        images = replace(images, read_labels=in_memory(images.read_labels, len(images)))
+    return images
 
 
 def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -38,6 +38,12 @@ def test_every_anchor_above_the_threshold_at_every_level(make_targets: Make, gri
     assert pairs == {(0, 1, place) for place in (fine + 1, fine + 2, middle, middle + 1, middle + 2)}
 
 
+def test_an_overlap_at_the_threshold_is_not_above_it(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None:
+    """9 x 18 overlaps the squares 9 and 18 by exactly .5, and 11 (99/184) and 13 (117/214) by more."""
+    _, pairs = found(make_targets([[0, 0, 1, 1, 10, 19]]), grid, anchors, iou=0.5)
+    assert pairs == {(0, 0, 288 + (1 * 6 + 0) * 3 + anchor) for anchor in (1, 2)}
+
+
 def test_a_box_that_fits_no_anchor_has_the_best_of_all(make_targets: Make, grid: Grid, anchors: torch.Tensor) -> None:
     targets = make_targets([[0, 0, 20, 10, 21, 11], [0, 0, 0, 15, 48, 17]])
     _, pairs = found(targets, grid, anchors, iou=0.9)

@@ -112,6 +112,23 @@ def test_pyramid_pooling_is_three_separate_maxima() -> None:
     assert torch.equal(pooling(x_NCHW), torch.cat([*expected, inner], 1))
 
 
+def test_every_level_learns_from_every_map() -> None:
+    """And the four paths between levels carry gradients to what they come from."""
+    neck = build_head(YoloConfig(channels=8, neck_convs=1, norm="group")).neck
+    maps = [found.requires_grad_() for found in maps_for(32, 48)]
+    for output in neck(maps):
+        gradients = torch.autograd.grad(output.square().sum(), maps, retain_graph=True)
+        assert all(bool(gradient.abs().sum() > 0) for gradient in gradients)
+    for path in (neck.panet.halve[0], neck.panet.halve[1], neck.panet.reduce[0], neck.panet.reduce[1]):
+        inputs: list[torch.Tensor] = []
+        handle = path.register_forward_hook(lambda _m, given, _out, inputs=inputs: inputs.append(given[0]))
+        outputs = neck(maps)
+        handle.remove()
+        assert inputs[0].requires_grad
+        (gradient,) = torch.autograd.grad(sum(output.square().sum() for output in outputs), inputs[0])
+        assert bool(gradient.abs().sum() > 0)
+
+
 @pytest.mark.parametrize("options", [{}, {"neck_convs": 5, "norm": "group"}])
 def test_a_gradient_reaches_every_parameter(options: dict[str, object]) -> None:
     network = build_network(YoloConfig(**{"channels": 8, "neck_convs": 3} | options))  # type: ignore[arg-type]

@@ -62,7 +62,9 @@ def test_images_of_every_size_and_boxes_past_the_border_find_a_place() -> None:
     boxes = [[-50, -20, 900, 3000], [0, 0, 0, 0]]
     truth, found = objects_of(boxes, [0, 1]), found_of(boxes, [1.0, 0.3], [1, 0])
     sheet = detection_sheet(images, [truth] * 5, [found] * 5, ["a name that is much longer than any cell is wide" * 3, "b"])
-    assert sheet.shape[1] == 4 * CELL + 5 * GAP
+    wide = round(48 * CELL / 700)  # rows are as high as their highest image: 1 and 2,000 px fill a cell
+    assert sheet.shape == (TOP + CELL + GAP + CELL + GAP + round(333 * CELL / 500) + GAP, 4 * CELL + 5 * GAP, 3)
+    assert detection_sheet(images[2:3], [truth], [found], ["a", "b"]).shape[0] == TOP + wide + GAP
 
 
 def test_maps_have_the_classes_colours_and_errors_are_red() -> None:

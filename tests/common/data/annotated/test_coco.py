@@ -62,6 +62,7 @@ def test_a_set_of_one_s_own(coco_set: Callable[..., Path]) -> None:
     assert given.category_ids == (90, 3)
 
 
+@pytest.mark.data
 def test_coco_2017_itself(real_data: Path) -> None:
     root = real_data / "coco-mini"
     dataset = open_annotated(AnnotatedDataConfig("coco", str(root)))
@@ -79,6 +80,7 @@ def test_coco_2017_itself(real_data: Path) -> None:
     compare(persons, (persons.split("test"),), annotations / "person_keypoints_val2017.json", keypoints=True)
 
 
+@pytest.mark.data
 def test_real_blood_cells_as_json_and_as_xml(real_data: Path) -> None:
     root = str(real_data / "bccd")
     by_json, by_xml = (open_annotated(AnnotatedDataConfig(name, root)) for name in ("coco_json", "voc"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,6 +140,20 @@ def test_label_maps_alone(scenes: AnnotatedSet) -> None:
     assert (batch.maps[0].numpy() == scenes.train.read_labels(int(batch.indices[0]))[:, ::-1]).all()
 
 
+def test_images_and_label_maps_are_read_once_where_they_are_kept(scenes: AnnotatedSet) -> None:
+    read: list[int] = []
+
+    def counting(kept: PixelsInMemory) -> Callable[[int], np.ndarray]:
+        return lambda index: (read.append(index), kept(index))[1]
+
+    some = some_images(scenes.train, [5, 3])
+    images = replace(some, read=counting(some.read), read_labels=counting(some.read_labels))  # type: ignore[arg-type]
+    loader = AnnotatedLoader(images, scenes.input, (64, 64), "cpu", workers=0, with_maps=True, memory=True)
+    for _ in range(2):
+        list(loader.evaluation_batches(2))
+    assert sorted(read) == [0, 0, 1, 1]
+
+
 def test_some_images_and_batches_on_a_device(scenes: AnnotatedSet) -> None:
     some = some_images(scenes.train, [5, 3])
     loader = AnnotatedLoader(some, scenes.input, (64, 64), "cpu")
@@ -165,6 +180,12 @@ def test_bad_input_is_one_clear_line(voc: Path, scenes: AnnotatedSet) -> None:
         AnnotatedLoader(scenes.train, scenes.input, (64, 64), "cpu", augment=EVERYTHING, with_maps=True)
     with pytest.raises(InputError, match="batch size: got 0"):
         AnnotatedLoader(dataset.train, dataset.input, (40, 48), "cpu").evaluation_batches(0)
+    with pytest.raises(InputError, match="a batch has no image for one of the processes"):
+        next(
+            AnnotatedLoader(scenes.train, scenes.input, (64, 64), "cpu").train_batches(
+                [torch.arange(3)], seed=0, stream="views", round=0, epoch=0, part=slice(3, 6)
+            )
+        )
     (voc / "VOCdevkit/VOC2012/JPEGImages/train_1.jpg").write_bytes(b"no image")
     loader = AnnotatedLoader(dataset.train, dataset.input, (40, 48), "cpu", workers=0)
     with pytest.raises(InputError, match=r"cannot read the image .*train_1\.jpg"):

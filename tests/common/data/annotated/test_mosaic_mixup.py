@@ -18,7 +18,7 @@ def read(scenes: AnnotatedSet, index: int) -> Sample:
 
 
 def test_a_mosaic_agrees_with_its_masks(scenes: AnnotatedSet) -> None:
-    dropped = 0
+    dropped = whole = 0
     for start in range(0, 40, 4):
         samples = [read(scenes, start + at) for at in range(4)]
         made = mosaic_of(samples, (64, 96), torch.Generator().manual_seed(start))
@@ -29,9 +29,16 @@ def test_a_mosaic_agrees_with_its_masks(scenes: AnnotatedSet) -> None:
         dropped += made.dropped
         for mask, box, label in zip(made.masks, made.boxes, made.labels, strict=True):
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            np.testing.assert_allclose(box, [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], atol=1.5)
+            found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+            if (box > 0).all() and (box < [96, 64, 96, 64]).all():
+                np.testing.assert_allclose(box, found, atol=1.01)
+                whole += 1
+            else:
+                assert (box[:2] < found[:2] + 1.01).all()
+                assert (box[2:] > found[2:] - 1.01).all()
             assert (made.labels_map[mask == 1] == 1 + label).all()
     assert dropped > 3
+    assert whole > 10
 
 
 def test_four_images_meet_at_a_centre() -> None:
