@@ -16,6 +16,8 @@ from safetensors.numpy import load_file
 
 from common.canonical import config_hash
 from common.cli import resolve
+from common.data.annotated.catalogue import open_annotated
+from common.data.annotated.config import AnnotatedDataConfig
 from common.tickets import load_ticket
 from common.tickets.hold import Hold
 from common.training.annotated_setting import Setting, fresh_backbone, open_images
@@ -327,6 +329,22 @@ def test_boxes_that_were_mended_are_counted_in_the_result(tmp_path: Path, capsys
     assert "1 boxes clipped, 1 boxes without area" in capsys.readouterr().out
     (result,) = (tmp_path / "runs").glob("Detection/*/*/result.json")
     assert json.loads(result.read_text())["details"]["mended"] == {"boxes_clipped": 1, "boxes_without_area": 1}
+
+
+def test_the_fingerprint_tells_flags_and_class_names(tmp_path: Path) -> None:
+    objects = [("digit6", (4, 5, 20, 25)), ("digit7", (30, 30, 50, 60))]
+    texts = [xml_of("train0", (64, 64), objects)]
+    texts += [texts[0].replace("<difficult>0", "<difficult>1", 1)]
+    found = []
+    for number, text in enumerate(texts):
+        root = write_voc(tmp_path / str(number))
+        damage(root, "Annotations/train0.xml", text)
+        found.append(open_annotated(AnnotatedDataConfig("voc", str(root))))
+    assert found[0].split_hash == found[1].split_hash
+    assert found[0].fingerprint != found[1].fingerprint
+    for file in (tmp_path / "0/VOCdevkit/VOC2012/Annotations").glob("*.xml"):
+        file.write_text(file.read_text().replace("digit", "digid"))
+    assert open_annotated(AnnotatedDataConfig("voc", str(tmp_path / "0"))).fingerprint != found[0].fingerprint
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def set_of_files(
             if seen.setdefault(name, split) != split:
                 raise InputError(f"{folder / name} is in two splits, {seen[name]} and {split}; take it out of one of them")
         digests[split] = _digest(images, file_sizes(folder, images.names))
-    text = "".join(f"{split}\0{digest}\n" for split, digest in sorted(digests.items()))
+    text = "\0".join(classes) + "".join(f"\n{split}\0{digest}" for split, digest in sorted(digests.items()))
     return AnnotatedSet(
         name=config.name,
         classes=tuple(classes),
@@ -99,10 +99,13 @@ def images_of(
 
 
 def _digest(images: AnnotatedImages, sizes: Sequence[int]) -> str:
-    """Return a hash over names, bytes of the files, and objects."""
+    """Return a hash over names, bytes of the files, and objects; masks, which are large and made when asked for, are left out."""
     digest = hashlib.sha256()
     for name, size in zip(images.names, sizes, strict=True):
         digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
     for objects in images.objects or ():
         digest.update(objects.boxes.astype("<f4").tobytes() + objects.labels.astype("<i8").tobytes() + b"\n")
+        digest.update(objects.difficult.tobytes() + objects.crowd.tobytes() + objects.areas.astype("<f4").tobytes())
+        if objects.keypoints is not None:
+            digest.update(objects.keypoints.astype("<f4").tobytes())
     return digest.hexdigest()
