@@ -8,6 +8,14 @@ from typing import Any
 from common.data.annotated.cityscapes_labels import CITYSCAPES_CLASSES
 from common.data.annotated.config import AnnotatedDataConfig
 from common.data.annotated.entries import AnnotatedEntry
+from common.data.annotated.segmentation_layouts import (
+    ADE20K_LAYOUT,
+    AUGMENTED_LAYOUT,
+    CAMVID_LAYOUT,
+    CITYSCAPES_LAYOUT,
+    FOLDER_LAYOUT,
+    VOC_LAYOUT,
+)
 from common.data.annotated.sets import AnnotatedSet
 from common.data.inputs import NORMALISATIONS, rgb
 
@@ -31,16 +39,6 @@ minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot, anim
 blanket, sculpture, hood, sconce, vase, traffic light, tray, ashcan, fan, pier, crt screen, plate, monitor, bulletin board,
 shower, radiator, glass, clock, flag"""
 ADE20K_CLASSES = tuple(" ".join(_ADE20K.split()).split(", "))
-
-VOC_LAYOUT = "VOCdevkit/VOC2012 with JPEGImages, SegmentationClass and ImageSets/Segmentation/{train,val}.txt"
-AUGMENTED_LAYOUT = (
-    f"{VOC_LAYOUT}, and in it SegmentationClassAug and ImageSets/Segmentation/train_aug.txt, or SBD's "
-    f"benchmark_RELEASE/dataset beside VOCdevkit"
-)
-CITYSCAPES_LAYOUT = "leftImg8bit/{train,val}/CITY/*_leftImg8bit.png and gtFine/{train,val}/CITY/*_gtFine_labelIds.png"
-ADE20K_LAYOUT = "ADEChallengeData2016 with images/{training,validation} and annotations/{training,validation}"
-CAMVID_LAYOUT = "{train,val,test}.txt, a line 'IMAGE LABEL' each, and train, trainannot, val, valannot, test, testannot"
-FOLDER_LAYOUT = "{train,val,test}/{images,labels}/NAME.*, labels PNGs of class numbers; classes.txt, a name a line"
 
 _IMAGENET = rgb(None, *NORMALISATIONS["imagenet"])
 _MAPS = ("label maps",)

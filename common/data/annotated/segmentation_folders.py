@@ -15,7 +15,7 @@ from common.data.annotated.config import AnnotatedDataConfig
 from common.data.annotated.division import divided, set_of_files
 from common.data.annotated.entries import root_folder
 from common.data.annotated.label_files import Codes, LabelFiles, labelled_images
-from common.data.annotated.segmentation_entries import (
+from common.data.annotated.segmentation_layouts import (
     ADE20K_LAYOUT,
     AUGMENTED_LAYOUT,
     CAMVID_LAYOUT,
