@@ -50,6 +50,11 @@ class AnnotatedTask(SelectingTask):
 
     images: AnnotatedLoader
 
+    @property
+    def leaves_weights_out(self) -> bool:  # type: ignore[override]
+        """Models of timm's other than ResNets may have layers behind their last feature map, which nothing here runs."""
+        return not hasattr(self.network.backbone, "layer1")
+
     shares_evaluation = True
     judges_head = True
 

@@ -129,11 +129,13 @@ class NetworkTask:
     Attributes:
         sync_norms: batch norms take their statistics over all GPUs; on CPUs running ones follow the first process. An objective
             that needs them apart says False, and brings them together itself.
+        leaves_weights_out: some weights of the network may take no part in its loss; processes must then look which.
     """
 
     judges_head = False
     shares_evaluation = False
     sync_norms = True
+    leaves_weights_out = False
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -154,7 +156,12 @@ class NetworkTask:
             if device.type == "cuda" and self.sync_norms:
                 torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
             ids = [device] if device.type == "cuda" else None
-            self._parallel = DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=self.sync_norms)
+            self._parallel = DistributedDataParallel(
+                self.network,
+                device_ids=ids,
+                broadcast_buffers=self.sync_norms,
+                find_unused_parameters=self.leaves_weights_out,
+            )
             self._call = self._parallel
         if config.compile:
             self._call = torch.compile(self._call)

@@ -222,13 +222,20 @@ sys.exit(code)
 """
 
 
-def test_two_processes_give_the_evaluation_of_one(detect: Detect, small_search: Path, voc: Path, tmp_path: Path) -> None:
-    _, alone = detect(ticket_of(small_search))
+@pytest.mark.parametrize(
+    "model",
+    ["", pytest.param("--model.name=mobilenetv3_small_050 --model.stem=native --data.size=[128]", marks=pytest.mark.slow)],
+)
+def test_two_processes_give_the_evaluation_of_one(
+    detect: Detect, small_search: Path, voc: Path, tmp_path: Path, model: str
+) -> None:
+    start = model.split() or [ticket_of(small_search)]  # of the other network, the last convolution takes no part
+    _, alone = detect(*start)
     script = tmp_path / "script.py"
     script.write_text(TWO_RANKS)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    words = [*FAST, f"--data.root={voc}", f"--out={tmp_path / 'two'}", ticket_of(small_search)]
+    words = [*FAST, f"--data.root={voc}", f"--out={tmp_path / 'two'}", *start]
     done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     (result,) = (tmp_path / "two").glob("Detection/*/*/result.json")
