@@ -27,7 +27,8 @@ def test_the_hash_is_sha256_of_version_folder_and_what_the_run_is() -> None:
     inner |= {("data", "workers"), ("data", "decode"), ("data", "cache"), ("data", "skip_unreadable"), ("prune", "on_alarm")}
     inner |= {("data", name) for name in ("source", "target", "crop", "interpolation", "validation")}  # at what they stand for
     # SGD with a cosine on plain digits: nothing reads these
-    inner |= {("optim", name) for name in ("betas", "eps", "trust_coefficient", "milestones", "gamma")}
+    inner |= {("optim", name) for name in ("betas", "eps", "trust_coefficient", "milestones", "gamma", "end", "power")}
+    inner |= {("rewind", "keep")}
     inner |= {("augment", "blur_sigma"), ("augment", "blur_kernel")}
     stands_for = {("data", "size"): 16, ("data", "storage"): "memory", ("model", "stem"): "native"}
     stands_for |= {("optim", "decay_norms"): True, ("rewind", "to"): "round0"}
