@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -357,8 +358,12 @@ def test_the_fingerprint_tells_flags_and_class_names(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_detector_learns_eight_scenes_by_heart(tmp_path: Path) -> None:
     root = write_voc(tmp_path / "own", {"train": 8, "validation": 1, "test": 1})
-    for name in ("val", "test"):
-        damage(root, f"ImageSets/Main/{name}.txt", "\n".join(f"train{i}" for i in range(8)) + "\n")
+    year = root / "VOCdevkit/VOC2012"
+    for split in ("val", "test"):  # the same scenes under other names: an image in two splits is refused
+        for i in range(8):
+            shutil.copy(year / f"JPEGImages/train{i}.jpg", year / f"JPEGImages/{split}_{i}.jpg")
+            shutil.copy(year / f"Annotations/train{i}.xml", year / f"Annotations/{split}_{i}.xml")
+        damage(root, f"ImageSets/Main/{split}.txt", "\n".join(f"{split}_{i}" for i in range(8)) + "\n")
     words = ["--train.epochs=150", "--yolo.channels=16", "--evaluation.split=validation"]
     assert main([*FAST, f"--data.root={root}", f"--out={tmp_path / 'runs'}", *words]) == 0
     (result,) = (tmp_path / "runs").glob("Detection/*/*/result.json")
