@@ -28,9 +28,9 @@ lint: $(VENV)/.development  ## ruff
 	@echo "== lint"
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: $(VENV)/.development  ## mypy on common
+types: $(VENV)/.development  ## mypy on common, Detection, Segmentation
 	@echo "== types"
-	@$(BIN)/mypy common
+	@$(BIN)/mypy common Detection Segmentation
 
 bench: $(VENV)/.development  ## what is measured, as ratios to a baseline in the same run
 	@$(BIN)/python -m benchmarks
