@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
+from typing import get_args
 
 import pytest
 
 from common.errors import InputError
 from common.studies.published.cells import FOLDER, Cell, load_tables
 from common.studies.published.levels import level_of
+from common.values import types_of
 
 # Means over the twelve data sets, in points, as the tables 1 and 2 of the study of sparse transfer sum them up.
 MEANS = {
@@ -145,36 +147,46 @@ def test_the_recipes_that_cells_ask_for_are_there_and_say_what_the_cells_say():
     from common.cli import resolve
     from common.config import as_tree
     from common.recipes import recipe_names
-    from Downstream.main import COMMAND
+    from Detection.main import COMMAND as DETECTION
+    from Downstream.main import COMMAND as DOWNSTREAM
+    from Segmentation.main import COMMAND as SEGMENTATION
 
-    names = set(recipe_names(COMMAND.recipes))
+    commands = {"classification": DOWNSTREAM, "detection": DETECTION, "segmentation": SEGMENTATION}
+    names = {task: set(recipe_names(command.recipes)) for task, command in commands.items()}
     asked = ("train.epochs", "train.batch_size", "optim.lr", "optim.sweep", "data.labels", "data.name", "model.name")
     trees = {}
     seen = set()
     for cell in (cell for table in load_tables() for cell in table.cells if cell.apart is None):
-        existing = [name for name in cell.match["recipe"] if name in names]
+        (task,) = cell.match["task"]
+        existing = [name for name in cell.match["recipe"] if name in names[task]]
         assert existing, cell.match["recipe"]
         for name in existing:
             if "mobilenet" in cell.match["config.model.name"][0] and "mobilenet" not in name:
                 continue  # such a recipe is told another backbone
             if name not in trees:
-                trees[name] = as_tree(resolve(COMMAND, [f"--recipe={name}"]).config)
+                trees[name] = as_tree(resolve(commands[task], [f"--recipe={name}"]).config)
             tree = trees[name]
             for path in asked:
                 group, _, key = path.partition(".")
+                if task != "classification" and path in ("optim.sweep", "data.labels"):
+                    assert f"config.{path}" not in cell.match  # these tasks have no such options
+                    continue
                 texts = cell.match["data.name"] if path == "data.name" else cell.match[f"config.{path}"]
                 if "mobilenet" in name and path in ("data.name", "optim.lr"):
                     continue  # told on the line
                 value = tree[group][key]
                 assert (value if isinstance(value, str) else json.dumps(value)) in texts, (name, path, cell)
-            if cell.match["protocol"] != ("imp",):
+            if task == "detection":
+                assert cell.metric in get_args(types_of(DETECTION.schema)["evaluation.metric"])
+            if cell.match["protocol"] != ("imp",) and task == "classification":
                 assert (tree["protocol"],) == cell.match["protocol"]
             seen.add(name)
-    assert len(seen) == 5 + 2 * (1 + 12 + 1)
+    assert len(seen) == 5 + 2 * (1 + 12 + 1) + 3
 
 
 def test_every_data_set_of_a_compared_cell_is_in_the_catalogue():
+    from common.data.annotated.catalogue import ANNOTATED
     from common.data.catalogue import CATALOGUE
 
     compared = [cell for table in load_tables() for cell in table.cells if cell.apart is None]
-    assert {name for cell in compared for name in cell.match["data.name"]} <= set(CATALOGUE)
+    assert {name for cell in compared for name in cell.match["data.name"]} <= set(CATALOGUE) | set(ANNOTATED)
