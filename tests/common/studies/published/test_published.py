@@ -78,6 +78,23 @@ def test_ours_in_units_of_our_deviation_where_theirs_was_not_published(tmp_path,
     assert cell["deviation_of"] == "ours"
 
 
+def test_detection_is_compared_by_the_papers_metric_and_task_searches_only_as_they_carried_parts_over(tmp_path, capsys):
+    config = {"model": {"name": "resnet50"}, "train": {"epochs": 50, "batch_size": 8}, "optim": {"lr": 1e-4}}
+    same = {"folder": "Detection", "task": "detection", "recipe": "voc0712_resnet50", "metric": "VOC07_AP", "data": "voc0712"}
+    for seed, value in enumerate((0.44, 0.45, 0.46)):  # mean .45, s .01; the paper: .449
+        run, ends = "Detection/voc0712_resnet50-0123456789ab", f"seed{seed}-{seed}"
+        moved(tmp_path, seed, value, **same, run=f"{run}/{ends}", config={**config, "ticket": {"weights": "rewind"}})
+        for number, keep in enumerate(([], ["neck", "head", "norms", "stem"])):
+            found = {**config, "rewind": {"to": None, "keep": keep}, "prune": {"score": "magnitude"}}
+            found["start"] = {"weights": "torchvision:IMAGENET1K_V1"}
+            run = f"Detection/voc0712_resnet50-{number:012d}/{ends}"
+            moved(tmp_path, seed, 0.5, **same, run=run, config=found, protocol="imp", source=None)
+    cells = compared(run_json(capsys, str(tmp_path), "--table", "cvpr2021_figure5"))
+    assert [(cell["name"], cell["density"]) for cell in cells] == [("(m_sim, theta_sim)", 0.4096), ("(m_T, theta_Img)", 0.4096)]
+    assert cells[0]["units"] == pytest.approx(0.1)
+    assert cells[1]["ours"]["configuration"].endswith("000000000001")
+
+
 def test_ours_in_units_of_their_deviation_and_only_with_the_method_said(tmp_path, capsys):
     for seed, value in enumerate((0.82, 0.83)):
         imported(tmp_path / "acdc", seed, value)
