@@ -10,8 +10,6 @@ from common.canonical import Rules
 from common.option import option
 from Detection.yolo.config import YoloConfig
 
-METRICS = ("AP", "AP50", "AP75", "VOC07_AP", "VOC07_AP50", "VOC07_AP75", "VOC_AP", "VOC_AP50", "VOC_AP75")
-
 
 @dataclass(frozen=True)
 class DetectionEvaluationConfig(AnnotatedEvaluationConfig):

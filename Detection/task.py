@@ -11,6 +11,7 @@ from torch import Tensor
 
 from common.data.annotated.batch import AnnotatedBatch
 from common.data.annotated.catalogue import size_of
+from common.data.annotated.loader import AnnotatedLoader
 from common.data.annotated.sets import AnnotatedImages, AnnotatedSet
 from common.errors import InputError
 from common.metrics.found_boxes import FoundBoxes, merge_found
@@ -51,6 +52,7 @@ class DetectionTask(AnnotatedTask):
         network = DenseNetwork(backbone, head, self.strides, pyramid)
         super().__init__(config, network.to(setting.device), config.train.average)
         _require_judged(config, dataset)
+        self._judged: dict[str, AnnotatedLoader] = {}
         self.images = loader_of_split(config, dataset, "train", self.device, varied=True)
         self.steps_per_epoch = steps_per_epoch(self.images, config.train)
 
@@ -90,14 +92,17 @@ class DetectionTask(AnnotatedTask):
             together: the processes share the images and have all of the findings; else this one looks at every image.
         """
         images = self.dataset.split(split)
-        loader = loader_of_split(self.config, self.dataset, split, self.device, varied=False)
+        if split not in self._judged:  # once a run: a loader may keep decoded images
+            self._judged[split] = loader_of_split(self.config, self.dataset, split, self.device, varied=False)
         total = len(images) if count is None else min(count, len(images))
         own = share(total) if together else range(total)
         if together:  # on CPUs every process has norm statistics of its own, and a result is of one network
             follow_first_(self.network)
         found: dict[int, FoundBoxes] = {}
         with evaluating(self.network):
-            for batch in loader.evaluation_batches(self.config.evaluation.batch_size, part=slice(own.start, own.stop)):
+            for batch in self._judged[split].evaluation_batches(
+                self.config.evaluation.batch_size, part=slice(own.start, own.stop)
+            ):
                 found |= in_pixels_of_images(self.network(self.laid_out(batch.images)), batch, images)
         return merge_found(gather_objects(found) if together else [found], total)
 
@@ -147,9 +152,4 @@ def training_sides(images: AnnotatedImages, size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(np.concatenate(sides).astype(np.float32))
 
 
-def build(setting: Setting) -> DetectionTask:
-    """Build the task on a backbone."""
-    return DetectionTask(setting)
-
-
-KIND = Kind("detection", build)
+KIND = Kind("detection", DetectionTask)

@@ -8,7 +8,7 @@ from torch import nn
 
 from common.data.datasets import Dataset, open_data
 from common.errors import InputError
-from common.models.backbones import build_backbone
+from common.models.backbones import configured_backbone
 from common.models.heads import linear_head
 from Downstream.config import DownstreamConfig
 from Downstream.labels import Labelled, labelled_images
@@ -42,16 +42,13 @@ def fresh_backbone(
     Raises:
         InputError: unknown backbone or stem.
     """
-    return build_backbone(
-        config.model.name,
-        stem=config.model.stem,
-        in_chans=dataset.input.channels,
+    return configured_backbone(
+        config.model,
         seed=config.seed.task if seed is None else seed,
         stream=stream,
+        in_chans=dataset.input.channels,
         size=dataset.input.size,
-        patch=config.model.patch,
-        width=config.model.width if width is None else width,
-        variant=config.model.variant,
+        width=width,
     )
 
 

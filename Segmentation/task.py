@@ -111,8 +111,8 @@ class SegmentationTask(AnnotatedTask):
             labels_hw = judged_part(_labels(images, index), self.view)
             matrix.update(torch.from_numpy(predicted_hw), torch.from_numpy(np.ascontiguousarray(labels_hw)))
         merged = ConfusionMatrix(len(self.classes))
-        for counts_KK in gather_objects(matrix.counts):
-            merged.counts += counts_KK
+        for part in gather_objects(matrix):
+            merged.merge(part)
         return merged
 
     def predictions(self, images: AnnotatedImages, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -171,9 +171,4 @@ def _labels(images: AnnotatedImages, index: int) -> np.ndarray:
     return images.read_labels(index)
 
 
-def build(setting: Setting) -> SegmentationTask:
-    """Build the task on a backbone."""
-    return SegmentationTask(setting)
-
-
-KIND = Kind("segmentation", build)
+KIND = Kind("segmentation", SegmentationTask)

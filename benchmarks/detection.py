@@ -18,15 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import arguments, interleaved, median_ratio, report
-from common.config import OptimConfig
+from benchmarks.training_step import training_step
 from common.data.annotated.batch import Targets
 from common.exchange.cost import cost
 from common.models.backbones import build_backbone
 from common.models.dense_network import DenseNetwork
 from common.models.pyramid import pyramid_of
 from common.randomness import generator, seeded
-from common.training.optim import build_optimizer
-from common.training.precision import Precision, autocast
+from common.training.precision import Precision
 from Detection.yolo.anchors import anchors_of
 from Detection.yolo.build import build_yolo
 from Detection.yolo.config import VOC_ANCHORS, YoloConfig
@@ -142,18 +141,7 @@ def _their_loss(images: Tensor, targets: Targets) -> Callable[[nn.Module], Tenso
 def _step(setting: Setting, network: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Callable[[], None]:
     """Return one whole training step."""
     network = setting.laid_out(network)
-    optimizer = build_optimizer([{"params": list(network.parameters())}], OptimConfig(lr=1e-4))
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(setting.device, setting.precision):
-            total = loss(network)
-        total.backward()
-        optimizer.step()
-        if setting.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return step
+    return training_step(network, loss, setting.device, setting.precision)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import arguments, interleaved, median_ratio, report
-from common.config import OptimConfig
+from benchmarks.training_step import training_step
 from common.data.annotated.sets import IGNORE
 from common.exchange.cost import cost
 from common.models.backbones import build_backbone
 from common.randomness import generator, seeded
-from common.training.optim import build_optimizer
-from common.training.precision import Precision, autocast
+from common.training.precision import Precision
 from Segmentation.config import DecoderConfig
 from Segmentation.dilation import dilate_
 from Segmentation.head import SegmentationHead, SegmentationNetwork
@@ -125,18 +124,7 @@ def _step(setting: Setting, network: nn.Module, images: Tensor, labels: Tensor) 
     network = network.to(setting.device)
     if setting.device.type == "cuda":
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = build_optimizer([{"params": list(network.parameters())}], OptimConfig(lr=1e-4))
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(setting.device, setting.precision):
-            loss = cross_entropy(network(images), labels)
-        loss.backward()
-        optimizer.step()
-        if setting.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return step
+    return training_step(network, lambda network: cross_entropy(network(images), labels), setting.device, setting.precision)
 
 
 if __name__ == "__main__":

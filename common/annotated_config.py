@@ -65,10 +65,6 @@ def _normalisation(config: AnnotatedTaskConfig) -> str:
     return "own" if input_of(config.data) == input_of(replace(config.data, input="own")) else config.data.input
 
 
-def _colour_is_fixed(config: AnnotatedTaskConfig) -> bool:
-    return config.augment.colour == 0
-
-
 @dataclass(frozen=True)
 class AnnotatedTaskConfig(TaskConfig):
     """A task on annotated images: from a ticket or a control or, with prune.rounds, a search for tickets on it."""
@@ -83,7 +79,6 @@ class AnnotatedTaskConfig(TaskConfig):
         unused=(
             ("ticket.*", lambda c: c.searches),
             *((name, lambda c: not c.searches) for name in ("prune.*", "rewind.*", "start.head", "start.train")),
-            *((f"augment.{name}", _colour_is_fixed) for name in ("brightness", "contrast", "saturation", "hue")),
         ),
     )
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from common.config import as_tree
-from common.data.augment_config import AugmentConfig
 from common.data.catalogue import OWN_IMAGES, entry_of
 from common.data.inputs import NORMALISATIONS
 from common.data.splits import MANY_CLASSES, canonical_name, parse_name
@@ -173,11 +172,7 @@ def _is_not_resized(config: Any) -> bool:
 
 
 def _is_not_jittered(config: Any) -> bool:
-    augment = config.augment
-    if not isinstance(augment, AugmentConfig):
-        return False
-    strengths = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
-    return augment.jitter_probability == 0 or not any(strengths)
+    return not config.augment.jitters
 
 
 COMMON = Rules(

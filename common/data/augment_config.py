@@ -47,6 +47,11 @@ class AugmentConfig:
             self.blur_kernel >= 1 and self.blur_kernel % 2 == 1, "augment.blur_kernel", self.blur_kernel, "an odd integer >= 1"
         )
 
+    @property
+    def jitters(self) -> bool:
+        """Whether colours change at all."""
+        return self.jitter_probability > 0 and any((self.brightness, self.contrast, self.saturation, self.hue))
+
 
 def _ascending(bounds: tuple[float, ...]) -> bool:
     return len(bounds) == 2 and 0 < bounds[0] <= bounds[1]

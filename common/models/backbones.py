@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from common.models.resnet import SmallResNet
 from common.models.variants import VARIANTS, make_variant_
 from common.models.width import narrow_timm, narrowed
 from common.randomness import seeded
+
+if TYPE_CHECKING:
+    from common.config import ModelConfig
 
 DIGITS_WIDTHS = (16, 24, 40, 64)
 _PATCH, _WIDTH = "patch", "width"
@@ -81,6 +84,29 @@ def build_backbone(
         variant = f"{_PATCH}{patch}"
     backbone.arch = {"name": name, "stem": own_stem, "in_chans": in_chans, "variant": variant}  # type: ignore[assignment]
     return backbone
+
+
+def configured_backbone(
+    model: ModelConfig,
+    *,
+    seed: int,
+    stream: str = "init",
+    in_chans: int = 3,
+    size: int | None = None,
+    width: float | None = None,
+) -> nn.Module:
+    """Build the backbone that a configuration names, of another width where one is given; see `build_backbone`."""
+    return build_backbone(
+        model.name,
+        stem=model.stem,
+        in_chans=in_chans,
+        seed=seed,
+        stream=stream,
+        size=size,
+        patch=model.patch,
+        width=model.width if width is None else width,
+        variant=model.variant,
+    )
 
 
 def rebuild_backbone(arch: Mapping[str, Any], *, seed: int = 0, stream: str = "init", size: int | None = None) -> nn.Module:

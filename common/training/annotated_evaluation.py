@@ -13,10 +13,11 @@ from common.tickets.rewind import restore_
 from common.tickets.ticket import load_ticket
 from common.tickets.trained import TRAINED, recorded_sha256
 from common.tickets.weights_file import NetworkState, read_weights
-from common.training.annotated_setting import Kind, Setting, describe_images, fresh_backbone, open_images
+from common.training.annotated_setting import Kind, Setting, fresh_backbone, open_images
 from common.training.device import choose_device, threads
 from common.training.evaluation import Subject, read_subject, write_evaluation
 from common.training.precision import float32_products
+from common.training.pretraining import describe_data
 from common.training.recorded import RecordedRun, check_images, read_run, request_of
 from common.training.results import Outcome
 from common.training.small_dense import width_of
@@ -43,7 +44,7 @@ def evaluate_run(invocation: Invocation, what: str, kind: Kind) -> None:
     started = time.monotonic()
     with threads(config.train.threads), float32_products(config.train.precision):
         dataset = open_images(config)
-        check_images(run, describe_images(dataset))
+        check_images(run, describe_data(dataset))
         subject, state = _network_of(run)
         details = run.result.get("details") or {}
         backbone = fresh_backbone(config, seed=config.seed.task, stream="fresh", width=width_of(details))
@@ -56,7 +57,7 @@ def evaluate_run(invocation: Invocation, what: str, kind: Kind) -> None:
         kept: dict[str, Any] = {
             key: run.result[key] for key in ("protocol", "density", "control", "ticket", "mask_digest", "source", "flags")
         }
-        outcome = Outcome(kind.task, describe_images(dataset), split, task.main_metric, metrics, **kept)
+        outcome = Outcome(kind.task, describe_data(dataset), split, task.main_metric, metrics, **kept)
         write_evaluation(request, subject, outcome, device, seconds=time.monotonic() - started)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from common.cli import Invocation
-from common.errors import InputError
 from common.identity import ticket_seed
 from common.models.start_weights import StartWeights
-from common.tickets.rewind import restore_
-from common.training.annotated_setting import AnnotatedTask, Kind, Setting, describe_images, fresh_backbone, open_images
+from common.training.annotated_setting import AnnotatedTask, Kind, Setting, fresh_backbone, open_images
+from common.training.given_head import load_whole_head_
 from common.training.given_weights import fill_backbone_
+from common.training.pretraining import describe_data
 from common.training.records import Records
 from common.training.search_run import run_rounds
 from common.training.session import session
@@ -47,35 +47,16 @@ def find_tickets(invocation: Invocation, kind: Kind) -> None:
         setting = Setting(config, dataset, backbone.to(device), device)
         task = kind.build(setting)
         _take_head(task, start, kind, setting)
-        if task.average is not None:
-            task.average.begin_()
         run_rounds(invocation, device, task, _records(setting, kind, task, start, flags), start)
 
 
 def _take_head(task: AnnotatedTask, start: StartWeights | None, kind: Kind, setting: Setting) -> None:
-    """Take the head of given weights where it was trained on this very task, or where `start.head` insists on it.
-
-    Raises:
-        InputError: start.head is given, and there is none that fits.
-    """
-    if start is None:
-        return
-    choice, origin, head = setting.config.start.head, start.origin or {}, task.network.head
-    own = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
-    fits = bool(start.head) and own == {name: tuple(tensor.shape) for name, tensor in start.head.items()}
-    is_own = tuple(origin.get(key) for key in ("objective", "data", "split")) == (
-        kind.task,
-        setting.dataset.name,
-        setting.dataset.split_hash,
-    )
-    if choice == "given" and not fits:
-        raise InputError(
-            f"start.head: got given, but start.weights has no head of this {kind.task} network; expected fresh or null"
-        )
-    taken = fits and choice != "fresh" and (is_own or choice == "given")
-    start.facts["head"] = {"taken": taken, "why": "it is this task's own" if is_own else f"start.head is {choice}"}
-    if taken:
-        restore_(head, dict(start.head))
+    """Take the head of given weights where it was trained on this very task, or where `start.head` insists on it."""
+    origin, dataset = (start.origin if start is not None else None) or {}, setting.dataset
+    own, told = (kind.task, dataset.name, dataset.split_hash), tuple(origin.get(key) for key in ("objective", "data", "split"))
+    against = None if own == told else f"start.weights was not found by {kind.task} on {dataset.name}"
+    choice = setting.config.start.head
+    load_whole_head_(task.network.head, start, choice, name=f"{kind.task} head", against=against)
 
 
 def _records(setting: Setting, kind: Kind, task: AnnotatedTask, start: StartWeights | None, flags: tuple[str, ...]) -> Records:
@@ -87,7 +68,7 @@ def _records(setting: Setting, kind: Kind, task: AnnotatedTask, start: StartWeig
         kind.task,
         ticket_seed(config),
         arch,
-        describe_images(dataset),
+        describe_data(dataset),
         dataset.input.to_json(),
         task=kind.task,
         protocol="imp",

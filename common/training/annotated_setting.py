@@ -16,7 +16,7 @@ from common.annotated_config import AnnotatedTaskConfig
 from common.data.annotated.catalogue import open_annotated
 from common.data.annotated.loader import AnnotatedLoader
 from common.data.annotated.sets import AnnotatedSet
-from common.models.backbones import build_backbone
+from common.models.backbones import configured_backbone
 from common.training.contact_sheet import save_sheet, sheet_tensor
 from common.training.logs import Log
 from common.training.selecting import SelectingTask
@@ -115,15 +115,7 @@ def fresh_backbone(config: AnnotatedTaskConfig, *, seed: int, stream: str, width
     Raises:
         InputError: unknown backbone or stem.
     """
-    return build_backbone(
-        config.model.name,
-        stem=config.model.stem,
-        seed=seed,
-        stream=stream,
-        patch=config.model.patch,
-        width=config.model.width if width is None else width,
-        variant=config.model.variant,
-    )
+    return configured_backbone(config.model, seed=seed, stream=stream, width=width)
 
 
 def open_images(config: AnnotatedTaskConfig) -> AnnotatedSet:
@@ -133,9 +125,3 @@ def open_images(config: AnnotatedTaskConfig) -> AnnotatedSet:
     if told:
         print(f"{dataset.name}: {', '.join(told)}")
     return dataset
-
-
-def describe_images(dataset: AnnotatedSet) -> dict[str, Any]:
-    """Return what tickets and results record of a data set."""
-    more: Mapping[str, Any] = {"skipped": list(dataset.skipped)} if dataset.skipped else {}
-    return {"name": dataset.name, "split_hash": dataset.split_hash, "fingerprint": dataset.fingerprint, **more}

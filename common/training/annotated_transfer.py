@@ -15,12 +15,13 @@ from common.tickets.ticket import load_ticket
 from common.tickets.trained import TRAINED
 from common.tickets.weights_file import NetworkState, save_weights
 from common.training.annotated_epochs import loader_of_split
-from common.training.annotated_setting import AnnotatedTask, Kind, Setting, describe_images, fresh_backbone, open_images
+from common.training.annotated_setting import AnnotatedTask, Kind, Setting, fresh_backbone, open_images
 from common.training.checkpoint import Checkpoint, load_checkpoint
 from common.training.dense_long import lengthened, search_epochs
 from common.training.distributed import broadcast
 from common.training.logs import Log, open_log
 from common.training.loop import Span
+from common.training.pretraining import describe_data
 from common.training.progress import Progress
 from common.training.results import Outcome, write_result
 from common.training.run import Run, open_run
@@ -53,7 +54,7 @@ def transfer(invocation: Invocation, kind: Kind) -> None:
             return
         started = time.monotonic()
         arm = _build(invocation.config, kind, device)
-        with open_run(invocation, device, describe_images(arm.setting.dataset)) as run:
+        with open_run(invocation, device, describe_data(arm.setting.dataset)) as run:
             if run is None:
                 return
             resumed = broadcast(load_checkpoint(run.checkpoint) if run.writes else None)
@@ -108,8 +109,6 @@ def _train(arm: _Arm, run: Run, log: Log, resumed: Checkpoint | None) -> dict[st
     """Train with the mask held; leave the network that is judged in the task."""
     task, config = arm.task, arm.config
     task.prepare_(config.train)
-    if task.average is not None:
-        task.average.begin_()
     last = config.train.epochs * task.steps_per_epoch
     show, done = config.log.progress and run.writes, resumed.step if resumed is not None else 0
     with Progress(run.name, last, done=done, show=show) as progress:
@@ -137,7 +136,7 @@ def _finish(
         kept = {"trained": {"file": TRAINED, "sha256": sha256}}
     outcome = Outcome(
         task=kind.task,
-        data=describe_images(arm.setting.dataset),
+        data=describe_data(arm.setting.dataset),
         split=split,
         metric=arm.task.main_metric,
         metrics={f"{split}/{name}": value for name, value in measured.items()},

@@ -28,11 +28,22 @@ def load_projection_(head: nn.Module, start: StartWeights | None, choice: Choice
     """
     if start is None:
         return
-    against = _against(head, start)
-    if choice is None and against is None and start.objective != objective:
-        against = f"the file's projection head was trained on {start.objective or 'what it does not say'}, this is {objective}"
-    taken = choice != "fresh" and against is None
-    _settle(start, choice, taken, "the head is the file's projection head" if taken else f"{against}, so the head is fresh")
+    another = f"the file's projection head was trained on {start.objective or 'what it does not say'}, this is {objective}"
+    load_whole_head_(head, start, choice, name="projection head", against=another if start.objective != objective else None)
+
+
+def load_whole_head_(head: nn.Module, start: StartWeights | None, choice: Choice, *, name: str, against: str | None) -> None:
+    """Copy the head of given weights into a fresh one in place, where every tensor of it has the same shape.
+
+    Arguments and errors as `load_projection_`; `name` is what the head is called, and `against` why it is only taken where the
+    choice is "given", although it fits.
+    """
+    if start is None:
+        return
+    misfit = _against(head, start, name)
+    found = misfit or (against if choice is None else None)
+    taken = choice != "fresh" and found is None
+    _settle(start, choice, taken, f"the head is the file's {name}" if taken else f"{found}, so the head is fresh")
     if taken:
         head.load_state_dict(dict(start.head))
 
@@ -64,10 +75,10 @@ def _settle(start: StartWeights, choice: Choice, taken: bool, text: str) -> None
         print(f"start.weights: {said}")
 
 
-def _against(head: nn.Module, start: StartWeights) -> str | None:
-    """Return what keeps a projection head from being taken, or None."""
+def _against(head: nn.Module, start: StartWeights, name: str) -> str | None:
+    """Return what keeps a head from being taken, or None."""
     if not start.head:
-        return f"there is no projection head (layout {start.layout})"
+        return f"there is no {name} (layout {start.layout})"
     own = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in start.head.items()}
     odd = next((name for name in sorted(set(own) | set(given)) if own.get(name) != given.get(name)), None)

@@ -11,10 +11,11 @@ from torch import nn
 
 from common.cli import Invocation
 from common.config import SearchConfig
+from common.data.annotated.sets import AnnotatedSet
 from common.data.datasets import Dataset, open_data
 from common.errors import InputError
 from common.identity import ticket_seed
-from common.models.backbones import build_backbone
+from common.models.backbones import configured_backbone
 from common.models.start_weights import StartWeights
 from common.training.device import choose_device, threads
 from common.training.given_weights import fill_backbone_
@@ -91,16 +92,7 @@ def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = 
     """
     dataset = open_data(config.data)
     seed = ticket_seed(config)
-    backbone = build_backbone(
-        config.model.name,
-        stem=config.model.stem,
-        in_chans=dataset.input.channels,
-        seed=seed,
-        size=dataset.input.size,
-        patch=config.model.patch,
-        width=config.model.width,
-        variant=config.model.variant,
-    )
+    backbone = configured_backbone(config.model, seed=seed, in_chans=dataset.input.channels, size=dataset.input.size)
     start: StartWeights | None = None
     flags: tuple[str, ...] = ()
     if starts and config.start.weights is not None:
@@ -108,7 +100,7 @@ def build_setting(config: SearchConfig, device: torch.device, *, starts: bool = 
     return Setting(config, backbone.to(device), dataset, device, seed, start, flags)
 
 
-def describe_data(dataset: Dataset) -> dict[str, Any]:
+def describe_data(dataset: Dataset | AnnotatedSet) -> dict[str, Any]:
     """Return what tickets and results record of a data set; `skipped` where images that cannot be read were left out."""
     skipped = {"skipped": list(dataset.skipped)} if dataset.skipped else {}
     return {"name": dataset.name, "split_hash": dataset.split_hash, "fingerprint": dataset.fingerprint, **skipped}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from common.config import TrainConfig
 from common.models.heads import Network
 from common.task_config import TaskConfig
 from common.tickets.rewind import capture, restore_
@@ -39,6 +40,12 @@ class SelectingTask(NetworkTask):
     @abstractmethod
     def validate(self) -> dict[str, float] | None:
         """Return {metric: value} of the network as it is on the labels that choose; None where there are none."""
+
+    def prepare_(self, config: TrainConfig) -> None:
+        """Prepare the network, and begin the average with the weights that it has been filled with by now."""
+        super().prepare_(config)
+        if self.average is not None:
+            self.average.begin_()
 
     def after_step(self) -> None:
         """Take the step into the average."""

@@ -136,6 +136,15 @@ def test_what_is_drawn_lies_in_the_run_and_in_tensorboard(detect: Detect) -> Non
         assert drawn.size == (image.width, image.height)
 
 
+def test_objects_that_augmentation_lost_are_counted_in_the_log(detect: Detect) -> None:
+    run, _ = detect("--augment.mosaic=1", "--train.epochs=2")
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["objects/dropped"] > 0
+    assert last["objects/kept"] > 0
+    untouched, _ = detect("--train.epochs=2", out="untouched")
+    assert "objects/dropped" not in (untouched / "metrics.jsonl").read_text()
+
+
 def test_a_killed_run_ends_bit_for_bit_as_one_that_was_not(detect: Detect, small_search: Path, monkeypatch: Any) -> None:
     words = [ticket_of(small_search), "--train.epochs=3", "--train.average=0.9", "--augment.flip=0.5", "--select=best"]
     whole, _ = detect(*words, out="whole")

@@ -75,3 +75,8 @@ class JointAugmentConfig:
             require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "a number >= 0")
         require(0 <= self.hue <= 0.5, "augment.hue", self.hue, "a number in [0, 0.5]")
         require(all(side >= 1 for side in self.sizes), "augment.sizes", list(self.sizes), "sides in pixels, >= 1")
+
+    @property
+    def jitters(self) -> bool:
+        """Whether colours change at all."""
+        return self.colour > 0 and any((self.brightness, self.contrast, self.saturation, self.hue))

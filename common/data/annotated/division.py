@@ -20,6 +20,22 @@ SPLIT_SEED = 20210612
 HELD_OUT = 0.1
 
 
+def lines_of(path: Path, *, needed: bool) -> list[str]:
+    """Return the lines of a text that say something; none where there is no such file.
+
+    Raises:
+        InputError: it is needed and not there, or cannot be read.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        if needed:
+            raise InputError(f"there is no {path}, which lists the images") from error
+        return []
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+
+
 def held_out(images: AnnotatedImages, share: float = HELD_OUT) -> dict[str, AnnotatedImages]:
     """Divide the images of one part: a fixed share validates, the rest trains.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.data.annotated.cityscapes_labels import TRAIN_IDS
 from common.data.annotated.config import AnnotatedDataConfig
-from common.data.annotated.division import divided, set_of_files
+from common.data.annotated.division import divided, lines_of, set_of_files
 from common.data.annotated.entries import root_folder
 from common.data.annotated.label_files import Codes, LabelFiles, labelled_images
 from common.data.annotated.segmentation_layouts import (
@@ -130,7 +130,7 @@ def load_label_folder(config: AnnotatedDataConfig, input: InputSpec) -> Annotate
         InputError: as `load_voc2012`, or the classes are not named.
     """
     root = root_folder(config, FOLDER_LAYOUT)
-    classes = config.classes or tuple(_lines(root / "classes.txt", needed=False))
+    classes = config.classes or tuple(lines_of(root / "classes.txt", needed=False))
     if not classes or len(set(classes)) != len(classes):
         raise InputError(f"{root}: the classes have no names, or two have the same; write classes.txt, or give data.classes")
     parts = [part for part in ("train", "val", "test") if (root / part).is_dir()]
@@ -193,7 +193,7 @@ def _files(root: Path, folder: str, layout: str) -> dict[str, str]:
 def _camvid_pairs(root: Path, part: str) -> list[tuple[str, str]]:
     """Return the pairs of a list, whose paths may begin with SegNet's own folder (/SegNet/CamVid/train/...)."""
     pairs = []
-    for line in _lines(root / f"{part}.txt", needed=True):
+    for line in lines_of(root / f"{part}.txt", needed=True):
         words = line.split()
         if len(words) != 2:
             raise InputError(f"{root / f'{part}.txt'}: the line {line!r} is not 'IMAGE LABEL'")
@@ -229,7 +229,7 @@ def _fetch(config: AnnotatedDataConfig) -> None:
 def _listed(folder: Path, name: str) -> list[str]:
     """Return the names in a list of VOC's segmentation, in its order."""
     path = folder / "ImageSets" / "Segmentation" / f"{name}.txt"
-    names = [Path(line.split()[0]).stem for line in _lines(path, needed=True)]
+    names = [Path(line.split()[0]).stem for line in lines_of(path, needed=True)]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{path} lists {twice} twice; list every image once")
@@ -249,15 +249,3 @@ def _jpeg(folder: str, name: str) -> str:
 
 def _city_label(image: str) -> str:
     return image.replace("leftImg8bit/", "gtFine/", 1).replace("_leftImg8bit.png", "_gtFine_labelIds.png")
-
-
-def _lines(path: Path, *, needed: bool) -> list[str]:
-    """Return the lines of a text that say something; none where there is no such file."""
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        if needed:
-            raise InputError(f"there is no {path}, which lists the images") from error
-        return []
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is no text'}") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from common.data.annotated.config import AnnotatedDataConfig
-from common.data.annotated.division import divided, images_of, set_of_files
+from common.data.annotated.division import divided, images_of, lines_of, set_of_files
 from common.data.annotated.entries import root_folder
 from common.data.annotated.objects import WITHOUT_AREA, counted, make_objects
 from common.data.annotated.sets import AnnotatedImages, AnnotatedSet
@@ -158,15 +158,7 @@ def _jpeg(name: str) -> str:
 def _listed(folder: Path, part: str, *, needed: bool) -> list[str]:
     """Return the names that a list has, in its order; none where there is no list."""
     path = folder / "ImageSets" / "Main" / f"{part}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        if needed:
-            raise InputError(f"there is no {path}, which lists the images") from error
-        return []
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is no text'}") from error
-    names = [line.split()[0] for line in lines if line.strip()]
+    names = [line.split()[0] for line in lines_of(path, needed=needed)]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{path} lists {twice} twice; list every image once")
